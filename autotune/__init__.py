@@ -1,0 +1,1 @@
+"""Probe machines, search settings, measure, decide, store profiles. Knows nothing of speech."""
