@@ -1,0 +1,41 @@
+"""The only place that changes process-wide state: environment, cores, threads.
+
+`environment` must be in place before torch is imported, since OpenMP reads it when it is loaded; the command line
+applies it to itself, the tuner hands it to each trial's process.
+"""
+
+import os
+from collections.abc import Mapping
+
+import psutil
+
+from autotune.machine import Machine
+from sovits_rt.settings import ProcessSettings, core_set, thread_count
+
+_SPINS = {"passive": "0", "active": "1000000"}
+
+
+def environment(settings: ProcessSettings, machine: Machine) -> Mapping[str, str]:
+    """Variables for OpenMP (GNU and LLVM/Intel) and MKL."""
+    threads = str(thread_count(machine, settings))
+    return {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": settings.wait_policy.upper(),
+        "GOMP_SPINCOUNT": _SPINS[settings.wait_policy],
+        "KMP_BLOCKTIME": "0" if settings.wait_policy == "passive" else "200",
+    }
+
+
+def apply(settings: ProcessSettings, machine: Machine) -> None:
+    """Set the environment and pin this process; call before torch is imported."""
+    os.environ.update(environment(settings, machine))
+    if settings.cores != "unpinned":
+        psutil.Process().cpu_affinity(list(core_set(machine, settings.cores)))
+
+
+def set_threads(settings: ProcessSettings, machine: Machine) -> None:
+    """Give torch its threads. With OMP_NUM_THREADS in place this changes nothing; without (Python API), it does."""
+    import torch
+
+    torch.set_num_threads(thread_count(machine, settings))

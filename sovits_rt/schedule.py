@@ -1,0 +1,42 @@
+"""Who runs in which slot. Knows nothing of networks or tensors.
+
+Running jobs always occupy slots 0 … n-1: when one leaves, the last one moves into its place. The caller repeats that
+move on its own per-slot data.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The job in `slot` is done; the one in `moved_from` (the last) now sits there. Equal when it was the last."""
+
+    slot: int
+    moved_from: int
+
+
+class Slots(Generic[Job]):
+    def __init__(self, count: int, waiting: Iterable[Job]) -> None:
+        self._count = count
+        self._waiting: Iterator[Job] = iter(waiting)
+        self.running: list[Job] = []
+
+    def admit(self) -> Iterator[tuple[int, Job]]:
+        """Fill free slots from the queue, in order; yields (slot, job) for each newcomer."""
+        while len(self.running) < self._count:
+            for job in self._waiting:
+                self.running.append(job)
+                yield len(self.running) - 1, job
+                break
+            else:
+                return
+
+    def leave(self, slot: int) -> Leave:
+        last = len(self.running) - 1
+        self.running[slot] = self.running[last]
+        self.running.pop()
+        return Leave(slot, last)

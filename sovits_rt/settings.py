@@ -1,0 +1,133 @@
+"""Every knob of the runtime. A field here is the only declaration: probe, search, profile, command line and README read it."""
+
+from dataclasses import dataclass, field, replace
+
+from autotune.knobs import Choice, OneOf, knob
+from autotune.machine import Machine
+from autotune.registry import plugins
+from sovits_rt.backends import Backend
+from sovits_rt.backends.eager import Eager
+
+BACKENDS = OneOf(plugins("sovits_rt.backends", "BACKEND"))
+WHOLE_SENTENCE_FRAMES = 3000  # 60 s, longer than any sentence: never cut
+
+
+def core_set(machine: Machine, name: str) -> tuple[int, ...]:
+    """The logical cpus that `process.cores` names; for "unpinned" those that the process may use anyway."""
+    cpu = machine.cpu
+    allowed = cpu.affinity or tuple(range(cpu.logical_cores))
+    if name == "performance":
+        return cpu.cpus_of("performance")
+    if name == "one-cache":
+        return max(cpu.cache_domains(3), key=len, default=())
+    if name == "one-node":
+        nodes = [tuple(c for c in node.cpus if c in allowed) for node in cpu.numa]
+        return max(nodes, key=len, default=())
+    return allowed
+
+
+def thread_count(machine: Machine, process: "ProcessSettings") -> int:
+    """At least 1, at most the core set and the container's quota."""
+    cores = min(len(core_set(machine, process.cores)), machine.usable_cores)
+    return max(1, round(cores * process.thread_share))
+
+
+def _cores_unavailable(name: object, machine: Machine) -> str | None:
+    if name == "unpinned":
+        return None
+    if not machine.cpu.affinity:
+        return "this system has no way to pin a process to cores"
+    cores = core_set(machine, str(name))
+    if not cores:
+        return "the machine has no such set of cores, or does not tell"
+    if name != "pinned" and len(cores) == len(machine.cpu.affinity):
+        return "that would be all cores, as with 'pinned'"
+    return None
+
+
+def _share_unavailable(share: object, machine: Machine) -> str | None:
+    assert isinstance(share, float)
+    larger = [each for each in _SHARES if each > share]
+    same = [each for each in larger if round(machine.usable_cores * each) == max(1, round(machine.usable_cores * share))]
+    return f"gives as many threads here as {same[0]}" if same else None
+
+
+def _device_unavailable(kind: object, machine: Machine) -> str | None:
+    if kind == "cpu" or machine.has(str(kind)):
+        return None
+    return machine.absent.get(str(kind), "the machine has none")
+
+
+_SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """What holds for the whole process and must be in place before torch is imported."""
+
+    device: str = knob(
+        Choice(("cpu", "cuda", "rocm", "mps")),
+        default="cpu",
+        doc="What runs the networks.",
+        available=_device_unavailable,
+    )
+    cores: str = knob(
+        Choice(("unpinned", "pinned", "performance", "one-cache", "one-node")),
+        default="unpinned",
+        doc="Cores the process is pinned to: none in particular, all, the fast ones, those of one L3 cache, of one NUMA node.",
+        available=_cores_unavailable,
+    )
+    thread_share: float = knob(
+        Choice(_SHARES),
+        default=1.0,
+        doc="CPU threads, as a share of the usable cores.",
+        available=_share_unavailable,
+    )
+    wait_policy: str = knob(
+        Choice(("passive", "active")),
+        default="passive",
+        doc="Whether idle threads sleep, or spin to be back sooner.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticSettings:
+    """The text-to-semantic decoder."""
+
+    backend: Backend = knob(BACKENDS, default=Eager(), doc="How the decoder's steps are run.")
+    precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the decoder.", exact=False)
+    slots: int = knob(
+        Choice((1, 2, 4, 8, 16, 32)),
+        default=4,
+        doc="Sentences decoded together (the batch size).",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AcousticSettings:
+    """From tokens to waveform."""
+
+    backend: Backend = knob(BACKENDS, default=Eager(), doc="How the vocoder is run.")
+    precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the vocoder.", exact=False)
+    window: int = knob(
+        Choice((50, 100, 200, 400, WHOLE_SENTENCE_FRAMES)),
+        default=WHOLE_SENTENCE_FRAMES,
+        doc=f"Frames of 20 ms that the vocoder renders at a time; {WHOLE_SENTENCE_FRAMES} is the whole sentence.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    process: ProcessSettings = field(default_factory=ProcessSettings)
+    semantic: SemanticSettings = field(default_factory=SemanticSettings)
+    acoustic: AcousticSettings = field(default_factory=AcousticSettings)
+
+
+def untuned(machine: Machine) -> Settings:
+    """The defaults, on the first GPU if there is one: the rule of thumb that tuning starts from and is measured against.
+
+    Apple's GPU is left to the search: on many Macs the processor is faster (upstream issue 516).
+    """
+    gpus = [device.kind for device in machine.accelerators if device.kind != "mps"]
+    settings = Settings()
+    return replace(settings, process=replace(settings.process, device=gpus[0])) if gpus else settings

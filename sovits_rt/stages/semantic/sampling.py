@@ -1,0 +1,73 @@
+"""From logits to the next token, for several sentences at once, each with its own parameters.
+
+Order and rules are upstream's (AR/models/utils.py, logits_to_probs): repetition penalty, top-p, temperature, top-k,
+softmax, then argmax(p / q) with q ~ Exponential(1), which draws from p.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sovits_rt.types import Sampling
+
+FIRST_STEP_WITH_EOS = 11
+_MIN_TEMPERATURE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRows:
+    """One row per sentence: top_k int64 [B, 1], the others float32 [B, 1]."""
+
+    top_k: Tensor
+    top_p: Tensor
+    temperature: Tensor
+    repetition_penalty: Tensor
+
+    @staticmethod
+    def stack(rows: list[Sampling], device: torch.device) -> "SamplingRows":
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
+
+        return SamplingRows(
+            top_k=torch.tensor([row.top_k for row in rows], device=device).unsqueeze(1),
+            top_p=column([row.top_p for row in rows]),
+            temperature=column([max(row.temperature, _MIN_TEMPERATURE) for row in rows]),
+            repetition_penalty=column([row.repetition_penalty for row in rows]),
+        )
+
+
+def sample(logits: Tensor, seen: Tensor, noise: Tensor, rows: SamplingRows) -> tuple[Tensor, Tensor]:
+    """Draw one token per row.
+
+    logits: [B, V] float32; a token that may not be drawn is -inf. seen: [B, V] bool, tokens so far, the prompt's
+    included. noise: [B, V] Exponential(1). Returns (drawn [B], best [B]); best is the argmax after the repetition
+    penalty alone, which upstream also looks at to stop.
+    """
+    logits = penalise(logits, seen, rows.repetition_penalty)
+    best = logits.argmax(dim=-1)
+    logits = keep_top_p(logits, rows.top_p)
+    logits = keep_top_k(logits / rows.temperature, rows.top_k)
+    return (logits.softmax(dim=-1) / noise).argmax(dim=-1), best
+
+
+def penalise(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
+    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+
+def keep_top_p(logits: Tensor, top_p: Tensor) -> Tensor:
+    """Drop what lies beyond cumulative probability p, the token that crosses p included; the best always stays."""
+    if bool((top_p >= 1).all()):
+        return logits
+    ordered, order = logits.sort(dim=-1, descending=True)
+    beyond = (ordered.softmax(dim=-1).cumsum(dim=-1) > top_p) & (top_p < 1)
+    beyond[:, 0] = False
+    return logits.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), -torch.inf)
+
+
+def keep_top_k(logits: Tensor, top_k: Tensor) -> Tensor:
+    """Keep the k best; ties with the k-th stay."""
+    size = logits.shape[-1]
+    largest = int(top_k.max().clamp(max=size))
+    pivot = logits.topk(largest, dim=-1).values.gather(1, top_k.clamp(max=size) - 1)
+    return logits.masked_fill(logits < pivot, -torch.inf)
