@@ -43,7 +43,7 @@ class Cpu:
     vendor: "intel", "amd", "arm", "apple", … or "unknown". model: the marketing name (useless in virtual machines).
     family: "family.model" on x86, the part number on ARM, "" if unknown. arch: "x86_64", "arm64", ….
     isa: sorted names out of avx2, avx512f, avx512_vnni, avx512_bf16, avx_vnni, amx_bf16, amx_int8, neon, bf16, i8mm,
-    dotprod, sve, sve2, fp16. affinity: logical cpus this process may run on; empty where there is no such thing (macOS).
+    dotprod, sve, sve2, fp16. affinity: logical cpus this process may run on; empty where there is none (macOS).
     quota: CPUs' worth of time that the container grants, or None for no limit.
     """
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path("/")
+TICK_SECONDS = 0.04  # the kernel counts in hundredths of a second; what short blocks can be off by
 FAREWELL_LINES = 12  # how many last lines of a child's stderr are looked at for a reason
 OUT_OF_MEMORY_TEXT = re.compile(
     r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc|failed to allocate memory"
@@ -59,13 +60,13 @@ class Sample:
     unit: int
     seconds: float
     passes: int
-    warmup: bool
-    disturbed: str  # why this sample is not used; empty when the machine was quiet
+    used: bool  # False for warm-ups and for blocks that were repeated because something disturbed them
+    note: str  # "warm-up", or what disturbed it; empty when the machine was quiet
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Everything seen of one child: warm-ups and disturbed samples are kept and flagged."""
+    """Everything seen of one child: warm-ups and repeated blocks are kept and flagged."""
 
     outcome: Outcome
     reason: str  # one sentence; empty when the outcome is OK
@@ -76,7 +77,7 @@ class Measurement:
 
     @property
     def used(self) -> tuple[Sample, ...]:
-        return tuple(each for each in self.samples if not each.warmup and not each.disturbed)
+        return tuple(each for each in self.samples if each.used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def classify_error(error: BaseException) -> Failure:
 
 
 def classify_death(exit_code: int, stderr: str) -> Failure:
-    """A child that ended by itself: `exit_code` as subprocess gives it (negative: the signal), `stderr` its last text."""
+    """A child that ended by itself; `exit_code` as subprocess gives it (negative: the signal), `stderr` its end."""
     words = farewell(stderr)
     said = f"; it said: {words}" if words else ""
     if OUT_OF_MEMORY_TEXT.search("\n".join(stderr.splitlines()[-FAREWELL_LINES:])):
@@ -120,7 +121,9 @@ def farewell(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     fatal = [index for index, line in enumerate(lines) if line.startswith("Fatal Python error")]
     if fatal:
-        places = [line for line in lines[fatal[-1] :] if line.startswith("File ")]
+        after = lines[fatal[-1] :]
+        current = next((index for index, line in enumerate(after) if line.startswith("Current thread")), 0)
+        places = [line for line in after[current:] if line.startswith("File ")]
         return f"{lines[fatal[-1]]} in {places[0]}"[:500] if places else lines[fatal[-1]][:500]
     return lines[-1][:500] if lines else ""
 
@@ -203,7 +206,7 @@ class Guard:
         wall = max(after.when - before.when, 1e-9)
         stolen = (after.stolen_seconds - before.stolen_seconds) / max(after.total_seconds - before.total_seconds, 1e-9)
         throttled = (after.throttled_seconds - before.throttled_seconds) / wall
-        foreign = (after.busy_seconds - before.busy_seconds - own_seconds) / wall
+        foreign = (after.busy_seconds - before.busy_seconds - own_seconds - TICK_SECONDS) / wall
         if stolen > self.steal_share:
             return f"{stolen:.0%} of the processor was taken by other virtual machines"
         if throttled > self.throttled_share:

@@ -6,6 +6,7 @@ nested dataclasses. An unknown key, a missing key or a wrong type is an error th
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -78,6 +79,8 @@ def _convert(hint: Any, data: object, error: type[AutotuneError], where: str) ->
         return from_plain(typing.cast(type[Any], hint), data, error, where)
     if hint is float and type(data) is int:
         return float(data)
+    if type(data) is float and not math.isfinite(data):
+        raise error(f"{where}: expected a finite number, got {data!r}.")
     if type(data) is not hint:
         raise error(f"{where}: expected {hint.__name__}, got {_shown(data)}.")
     return data

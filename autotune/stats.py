@@ -1,6 +1,6 @@
 """Paired ratios: what can be concluded from a few noisy log-ratios.
 
-A log-ratio is log(candidate seconds / control seconds) of one pair that ran side by side: 0 is equal, negative is faster.
+A log-ratio is log(candidate seconds / control seconds) of one pair that ran side by side: 0 is equal, below is faster.
 Everything is numpy and the standard library; randomness is an explicit generator. Knows nothing of processes or knobs.
 """
 
@@ -148,7 +148,7 @@ def wilson_lower(successes: int, count: int, level: float = 0.95) -> float:
 
 
 def tie_set(estimates: Sequence[Estimate], margin: float = 0.02) -> tuple[int, ...]:
-    """Indices that cannot be told from the fastest: their interval overlaps its interval, or they are within `margin`."""
+    """Indices that can't be told from the fastest: their intervals overlap, or they are within `margin` of it."""
     if not estimates:
         return ()
     best = min(estimates, key=lambda each: each.mean)

@@ -94,7 +94,9 @@ class SubjectName:
             raise SearchError(f"Got the subject {self.target!r}, expected 'package.module:factory'.")
         factory = getattr(importlib.import_module(module_name), attribute, None)
         if not callable(factory):
-            raise SearchError(f"The subject {self.target!r} was not found: {module_name} has no callable {attribute!r}.")
+            raise SearchError(
+                f"The subject {self.target!r} was not found: {module_name} has no callable {attribute!r}."
+            )
         return cast(Subject, factory(**self.arguments))
 
 

@@ -1,8 +1,8 @@
 """The inside of one trial: a child process that opens a subject and runs it when told.
 
-Started as `python -m autotune.worker`. Commands come as JSON lines on stdin and are answered one by one on stdout; both
-are moved away first, so that a library that prints does no harm. Arrays travel as .npz files. This is the only file that
-catches every exception: in here a crash is a result.
+Started as `python -m autotune.worker`. Commands come as JSON lines on stdin and are answered one by one on stdout;
+both are moved away first, so that a library that prints does no harm. Arrays travel as .npz files. This is the only
+file that catches every exception: in here a crash is a result.
 """
 
 import contextlib
@@ -17,17 +17,18 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from autotune import knobs, measure
 from autotune.machine import Machine
+from autotune.measure import Gate
 from autotune.subject import Outputs, Runner, SubjectName, common_gates
 
 PR_SET_PDEATHSIG = 1
+GRACE_SECONDS = 30.0
 ORPHANED = 111  # exit code when the session's end of the pipe is gone
-Done = TypeVar("Done")
 
 
 class Worker:
@@ -42,7 +43,7 @@ class Worker:
         """Carry out one command; what goes wrong becomes {"outcome", "reason"}."""
         try:
             return {"ok": True, **getattr(self, f"do_{command['do']}")(command)}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             sys.excepthook(*sys.exc_info())  # the traceback goes to the stderr file
             failure = measure.classify_error(error)
             return {"ok": False, "outcome": failure.outcome.value, "reason": failure.reason}
@@ -80,7 +81,7 @@ class Worker:
         reference = self._first[command["unit"]]
         gates = common_gates(reference, output)
         if all(gate.passed for gate in gates):
-            gates.extend(self._opened().compare(command["unit"], reference, output))
+            gates.extend(judged(self._opened(), command["unit"], reference, output))
         return {"gates": [[g.name, bool(g.passed), float(g.value), float(g.limit), g.detail] for g in gates]}
 
     def do_memory(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,11 +92,23 @@ class Worker:
         return self._runner
 
 
-def tie_to_parent(parent: int) -> None:
-    """End this process when the session ends, however it ends. Linux: by the kernel; elsewhere by the closed pipe."""
+def judged(runner: Runner, unit: int, reference: Outputs, output: Outputs) -> list[Gate]:
+    """The subject's own gates; an output that can't even be compared (another shape, say) has failed one."""
+    try:
+        return list(runner.compare(unit, reference, output))
+    except Exception as error:  # noqa: BLE001
+        sys.excepthook(*sys.exc_info())
+        return [Gate("compare", False, 1.0, 0.0, f"comparisons that raised {measure.classify_error(error).reason}")]
+
+
+def wake_when_orphaned(parent: int) -> None:
+    """Linux: be continued, if stopped, when the session ends, so that `listen` can see it.
+
+    Not SIGKILL: that would end this process alone and leave what it started.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
         if os.getppid() != parent:  # it ended before the call above
             os._exit(ORPHANED)
 
@@ -122,7 +135,7 @@ def private_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def listen(commands: BinaryIO, inbox: "queue.SimpleQueue[bytes]") -> None:
-    """Pass commands on; when the session is gone, end the whole process group even in the middle of a run."""
+    """Pass commands on; when the session is gone (its end of the pipe closes), end the whole process group at once."""
     for line in commands:
         inbox.put(line)
     if sys.platform != "win32" and os.getpgrp() == os.getpid():
@@ -132,7 +145,7 @@ def listen(commands: BinaryIO, inbox: "queue.SimpleQueue[bytes]") -> None:
 
 def main() -> None:
     parent, adjustment = int(sys.argv[1]), int(sys.argv[2])
-    tie_to_parent(parent)
+    wake_when_orphaned(parent)
     offer_to_oom_killer(adjustment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the session's business
     faulthandler.enable()
@@ -144,7 +157,12 @@ def main() -> None:
         command = json.loads(inbox.get())
         if command["do"] == "close":
             os._exit(0)  # no tidying up: a library that crashes in its destructors has already been measured
-        answers.write(json.dumps(worker.answer(command)).encode() + b"\n")
+        # The session ends a run that takes too long. This is for a run that holds the interpreter lock, so that
+        # `listen` can't act, when the session is gone: a timer that needs no lock.
+        faulthandler.dump_traceback_later(command["limit"] + GRACE_SECONDS, exit=True)
+        answer = worker.answer(command)
+        faulthandler.cancel_dump_traceback_later()
+        answers.write(json.dumps(answer).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -78,16 +78,12 @@ class Recorded:
         values = np.asarray(actual)
         if key in self.arrays or self._owner(key) is not None:
             want = self[key]
-            assert squeezed(values.shape) == squeezed(want.shape), (
-                f"{self.name} {key}: {values.shape}, not {want.shape}"
-            )
-            return largest(values.reshape(want.shape), want)
-        differences = [largest(part(values), want) for part, want in self._parts(key)]
-        if not differences:
+            return largest(same_shape(values, want.shape, f"{self.name} {key}"), want)
+        parts = list(self._parts(key))
+        if not parts:
             raise KeyError(f"{self.name} has nothing of {key!r}; it has {', '.join(sorted(self.arrays))}")
-        shape = self._stored_shape(key)
-        assert squeezed(values.shape) == squeezed(shape), f"{self.name} {key}: {values.shape}, not {shape}"
-        return max(differences)
+        values = same_shape(values, self._stored_shape(key), f"{self.name} {key}")
+        return max(largest(same_shape(part(values), want.shape, f"{self.name} {key}"), want) for part, want in parts)
 
     def _owner(self, key: str) -> str | None:
         """The case that stores this array for several cases."""
@@ -115,14 +111,15 @@ class Recorded:
                 yield (lambda a: a[..., ::8, :]), want
 
 
-def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(length for length in shape if length != 1)
+def same_shape(values: NDArray[Any], shape: tuple[int, ...], what: str) -> NDArray[Any]:
+    """`values` in `shape`, from which it may differ by axes of length 1."""
+    lengths = [[length for length in axes if length != 1] for axes in (values.shape, shape)]
+    assert lengths[0] == lengths[1], f"{what}: shape {values.shape}, not {shape}"
+    return values.reshape(shape)
 
 
 def largest(actual: NDArray[Any], want: NDArray[Any]) -> float:
-    assert squeezed(actual.shape) == squeezed(want.shape), f"{actual.shape}, not {want.shape}"
-    difference = actual.reshape(want.shape).astype(np.float64) - want.astype(np.float64)
-    return float(np.abs(difference).max(initial=0.0))
+    return float(np.abs(actual.astype(np.float64) - want.astype(np.float64)).max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -159,7 +156,7 @@ class Golden:
             (entry,) = (entry for entry in self._table.files if entry.path == name)
         else:
             entry = self._table.find(name, "full" if name == "sv" else size)
-        path = self.cache / entry.path
+        path: Path = self.cache / entry.path
         if not path.exists():
             seeded_checkpoints.write_checkpoint(
                 entry, self.cache, seed=self._table.seed, stored=self._stored, check=False
@@ -202,7 +199,7 @@ class Golden:
 @pytest.fixture(scope="session")
 def checkpoint_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that outlives the run where pytest has a cache, named after everything that the files depend on."""
-    sources = [Path(seeded_checkpoints.__file__), *sorted((HERE / "golden").glob("*.[nj]*"))]
+    sources = [HERE.parent / "tools" / "seeded_checkpoints.py", *sorted((HERE / "golden").glob("*.[nj]*"))]
     key = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     cache: pytest.Cache | None = getattr(request.config, "cache", None)
     if cache is None or not os.access(HERE.parent, os.W_OK):
@@ -217,8 +214,8 @@ def golden(checkpoint_cache: Path) -> Golden:
 
 @pytest.fixture(scope="session")
 def full_golden(checkpoint_cache: Path) -> Golden:
-    folder = os.environ.get(PACK_VARIABLE)
-    if folder is None:
+    folder = os.environ.get(PACK_VARIABLE, "")
+    if not folder:
         pytest.skip(f"{PACK_VARIABLE} is not set to the folder of the complete golden pack")
     return Golden(root=Path(folder), cache=checkpoint_cache)
 

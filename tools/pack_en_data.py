@@ -2,8 +2,8 @@
 
     python tools/pack_en_data.py GPT-SoVITS/GPT_SoVITS/text site-packages/g2p_en sovits_rt/text/data
 
-The first folder holds GPT-SoVITS' word lists (CMUdict 0.7b, its extension, hot words, personal names), the second is the
-PyPI package g2p_en 2.1.0 (homographs, weights of the letter-to-sound network). Written to the third:
+The first folder holds GPT-SoVITS' word lists (CMUdict 0.7b, its extension, hot words, personal names), the second is
+the PyPI package g2p_en 2.1.0 (homographs, weights of the letter-to-sound network). Written to the third:
 
 en_words.xz   lexicon, names and homographs. Plain text inside: see `sovits_rt/text/en/lexicon.py` for the layout.
 en_oov.npz    the network's arrays, float32, unchanged.

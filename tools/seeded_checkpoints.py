@@ -118,10 +118,11 @@ def seeded(text: str, shape: list[int], dtype: type[np.generic], rule: Rule) -> 
     count = math.prod(shape)
     if rule[0] == "four":
         fours = four_values(rule[1], rule[2], dtype)[random_bytes(text, -(-count // 4))]
-        return fours.reshape(-1)[:count].reshape(shape)
+        values: Array = fours.reshape(-1)[:count].reshape(shape)
+        return values
     pairs = random_bytes(text, 2 * count).view("<u2").reshape(shape)
     if rule[0] == "bell":
-        return bell_values(rule[1], rule[2], dtype)[pairs]
+        return np.take(bell_values(rule[1], rule[2], dtype), pairs)
     bounds = np.cumsum([0, *(rows for rows, _ in rule[1])])
     blocks = [
         bell_values(0.0, scale, dtype)[pairs[start : start + rows]]
@@ -164,7 +165,7 @@ def digest(tensors: "OrderedDict[str, Array]") -> str:
 
 @contextmanager
 def hparams_class() -> Iterator[type]:
-    """A class that pickles as HParams of a top-level module `utils`, the name that upstream's trainer leaves in files."""
+    """A class that pickles as HParams of a top-level module `utils`: that name is what upstream leaves in its files."""
     created = type("HParams", (), {"__module__": "utils"})
     module = types.ModuleType("utils")
     module.HParams = created  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 
 from autotune.errors import KnobError
-from autotune.knobs.domains import Choice, IntRange, OneOf, Scalar
+from autotune.knobs.domains import Choice, IntRange, OneOf, Scalar, shown
 from autotune.knobs.fields import Knob, default, members, why_unavailable
 from autotune.machine import Machine
 from autotune.plain import closest
@@ -87,7 +87,7 @@ def _plugin(knob: Knob, data: object, base: Any, machine: Machine | None, given:
     if not isinstance(data, Mapping) or USE not in data:
         raise KnobError(f"{knob.path}: got {data!r}, expected a name or {{{USE}: name, …}}, one of {knob.domain}.")
     name = data[USE]
-    if name not in knob.domain.plugins:
+    if not isinstance(name, str) or name not in knob.domain.plugins:
         raise KnobError(
             f"{knob.path}: got {name!r}, expected one of {knob.domain}; {closest(name, knob.domain.plugins)}"
         )
@@ -230,10 +230,8 @@ def digest(data: Any) -> str:
 
 def changes(before: Any, after: Any) -> list[str]:
     """What differs between two settings of one type: "semantic.slots: 4 -> 8"; "-" where a knob is not in use."""
-    old, new = flatten(before), flatten(after)
+    old = {path: shown(value) for path, value in flatten(before).items()}
+    new = {path: shown(value) for path, value in flatten(after).items()}
     paths = [*old, *(path for path in new if path not in old)]
-    return [
-        f"{path}: {old.get(path, '-')} -> {new.get(path, '-')}"
-        for path in paths
-        if old.get(path, "-") != new.get(path, "-")
-    ]
+    pairs = ((path, old.get(path, "-"), new.get(path, "-")) for path in paths)
+    return [f"{path}: {left} -> {right}" for path, left, right in pairs if left != right]

@@ -39,7 +39,7 @@ class Choice:
         return None
 
     def __str__(self) -> str:
-        return ", ".join(_shown(value) for value in self.values)
+        return ", ".join(shown(value) for value in self.values)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -122,6 +122,6 @@ Domain = Choice | IntRange | OneOf
 DomainLike = Domain | Callable[[Machine], Domain]
 
 
-def _shown(value: Scalar) -> str:
-    # As it is written in a profile and after --set.
+def shown(value: Scalar) -> str:
+    """A value as it is written in a profile and after --set."""
     return str(value).lower() if isinstance(value, bool) else str(value)

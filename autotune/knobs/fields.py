@@ -102,7 +102,7 @@ def members(group: type[Any]) -> dict[str, Knob | type[Any]]:
 def _members(key: Hashable) -> dict[str, Knob | type[Any]]:
     group = cast("type[Any]", key)
     name = group.__name__
-    if not dataclasses.is_dataclass(group) or not getattr(group, "__dataclass_params__").frozen:
+    if not dataclasses.is_dataclass(group) or not cast(Any, group).__dataclass_params__.frozen:
         raise KnobError(f"{name} must be a frozen dataclass of knobs.")
     found: dict[str, Knob | type[Any]] = {}
     for field in dataclasses.fields(group):

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from autotune.errors import KnobError, RejectedSettings
 from autotune.knobs.convert import changes, digest, dump, load, plugin_name
-from autotune.knobs.domains import Choice, IntRange, OneOf
+from autotune.knobs.domains import Choice, IntRange, OneOf, shown
 from autotune.knobs.fields import Knob, default, members, walk, why_unavailable
 from autotune.machine import Machine
 
@@ -210,7 +210,7 @@ def describe(settings_type: type[Any], machine: Machine | None = None) -> list[R
         else:
             allowed, refused = str(knob.here(machine)), knob.refused_on(machine)
             hidden.extend(f"{knob.path}.{name}." for name in refused if isinstance(knob.domain, OneOf))
-        shown = plugin_name(knob, knob.default) if isinstance(knob.domain, OneOf) else str(knob.default)
-        pairs = tuple((str(value), reason) for value, reason in refused.items())
-        rows.append(Row(knob.path, allowed, shown, knob.exact, knob.doc, pairs))
+        initial = plugin_name(knob, knob.default) if isinstance(knob.domain, OneOf) else shown(knob.default)
+        pairs = tuple((shown(value), reason) for value, reason in refused.items())
+        rows.append(Row(knob.path, allowed, initial, knob.exact, knob.doc, pairs))
     return rows

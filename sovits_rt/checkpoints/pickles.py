@@ -12,7 +12,7 @@ import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import IO, cast
+from typing import Protocol, cast
 
 from sovits_rt.checkpoints.wording import quoted
 from sovits_rt.errors import CheckpointError, UnsafeCheckpointError
@@ -44,7 +44,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A tensor that has not been read. offset and stride count numbers of the storage; they are checked to lie in it."""
+    """A tensor that has not been read. offset and stride count numbers, and are checked to stay in the storage."""
 
     storage: Storage
     offset: int
@@ -54,6 +54,14 @@ class TensorRef:
     @property
     def numel(self) -> int:
         return prod(self.shape)
+
+
+class Readable(Protocol):
+    """What pickletools needs of a file; a mapped file is one too."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def readline(self) -> bytes: ...
 
 
 class HParams(dict[str, object]):
@@ -78,16 +86,17 @@ class _MarkType:
 _MARK = _MarkType()
 
 
-def read_pickle(stream: bytes | IO[bytes], path: object) -> object:
+def read_pickle(stream: bytes | Readable, path: object, storages: dict[str, Storage] | None = None) -> object:
     """The value of one pickle, made of dict, list, tuple, str, bytes, numbers, None, HParams, Storage and TensorRef.
 
     stream: the bytes, or a file positioned at the pickle's start, which is left behind its end.
-    path: named in errors. Values may contain themselves: walk them by known keys only.
+    path: named in errors. storages: filled with every storage that is referred to, by key.
+    Values may contain themselves: walk them by known keys only.
     Raises UnsafeCheckpointError for names and operations that upstream's files never need, CheckpointError for damage.
     """
-    machine = _Machine(path)
+    machine = _Machine(path, {} if storages is None else storages)
     try:
-        for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (operation, argument, _) in enumerate(pickletools.genops(cast(bytes, stream))):
             if count > MAX_OPERATIONS:
                 raise CheckpointError(f"{path} describes its contents in over {MAX_OPERATIONS} steps, no model does.")
             if operation.name == "STOP":
@@ -101,8 +110,9 @@ def read_pickle(stream: bytes | IO[bytes], path: object) -> object:
 
 
 class _Machine:
-    def __init__(self, path: object) -> None:
+    def __init__(self, path: object, storages: dict[str, Storage]) -> None:
         self.path = path
+        self.storages = storages
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
 
@@ -194,7 +204,9 @@ class _Machine:
             raise self.unsafe(f"sets attributes of a value of type {type(target).__name__}")
 
     def persistent(self) -> None:
-        self.stack.append(_storage(self.pop()))
+        storage = _storage(self.pop())
+        self.storages[storage.key] = storage
+        self.stack.append(storage)
 
 
 def _pairs(items: list[object]) -> dict[object, object]:
@@ -266,47 +278,52 @@ _CALLS: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    # Folders of the training machine, in T2S files; kept as text.
+    # Folders of the training machine, kept as text; Python 3.13 writes the second pair.
     "pathlib.PosixPath": _path_text,
     "pathlib.WindowsPath": _path_text,
+    "pathlib._local.PosixPath": _path_text,
+    "pathlib._local.WindowsPath": _path_text,
 }
-_LITERALS = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split()
-)
+# fmt: off
+_LITERALS = frozenset((
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8",
+))
+# fmt: on
 _STEPS: dict[str, Callable[[_Machine, object], None]] = {
-    "PROTO": lambda m, a: None,
-    "FRAME": lambda m, a: None,
-    "NONE": lambda m, a: m.stack.append(None),
-    "NEWTRUE": lambda m, a: m.stack.append(True),
-    "NEWFALSE": lambda m, a: m.stack.append(False),
-    "EMPTY_DICT": lambda m, a: m.stack.append({}),
-    "EMPTY_LIST": lambda m, a: m.stack.append([]),
-    "EMPTY_TUPLE": lambda m, a: m.stack.append(()),
-    "MARK": lambda m, a: m.stack.append(_MARK),
-    "POP": lambda m, a: m.stack.__delitem__(-1),
-    "POP_MARK": lambda m, a: m.pop_to_mark().clear(),
-    "TUPLE": lambda m, a: m.stack.append(tuple(m.pop_to_mark())),
-    "TUPLE1": lambda m, a: m.stack.append((m.pop(),)),
-    "TUPLE2": lambda m, a: m.stack.append((m.pop(), m.pop())[::-1]),
-    "TUPLE3": lambda m, a: m.stack.append((m.pop(), m.pop(), m.pop())[::-1]),
-    "LIST": lambda m, a: m.stack.append(m.pop_to_mark()),
-    "DICT": lambda m, a: m.stack.append(_pairs(m.pop_to_mark())),
-    "APPEND": lambda m, a: m.append([m.pop()]),
-    "APPENDS": lambda m, a: m.append(m.pop_to_mark()),
-    "SETITEM": lambda m, a: m.set_items([m.pop(), m.pop()][::-1]),
-    "SETITEMS": lambda m, a: m.set_items(m.pop_to_mark()),
-    "PUT": lambda m, a: m.memoize(a),
-    "BINPUT": lambda m, a: m.memoize(a),
-    "LONG_BINPUT": lambda m, a: m.memoize(a),
-    "MEMOIZE": lambda m, a: m.memoize(len(m.memo)),
-    "GET": lambda m, a: m.stack.append(m.memo[cast(int, a)]),
-    "BINGET": lambda m, a: m.stack.append(m.memo[cast(int, a)]),
-    "LONG_BINGET": lambda m, a: m.stack.append(m.memo[cast(int, a)]),
-    "GLOBAL": lambda m, a: m.name(*str(a).split(" ", 1)),
-    "STACK_GLOBAL": lambda m, a: m.stack_global(),
-    "REDUCE": lambda m, a: m.call(),
-    "NEWOBJ": lambda m, a: m.new_object(),
-    "BUILD": lambda m, a: m.build(),
-    "BINPERSID": lambda m, a: m.persistent(),
+    "PROTO": lambda machine, _: None,
+    "FRAME": lambda machine, _: None,
+    "NONE": lambda machine, _: machine.stack.append(None),
+    "NEWTRUE": lambda machine, _: machine.stack.append(True),
+    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
+    "MARK": lambda machine, _: machine.stack.append(_MARK),
+    "POP": lambda machine, _: machine.stack.__delitem__(-1),
+    "POP_MARK": lambda machine, _: machine.pop_to_mark().clear(),
+    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.pop_to_mark())),
+    "TUPLE1": lambda machine, _: machine.stack.append((machine.pop(),)),
+    "TUPLE2": lambda machine, _: machine.stack.append((machine.pop(), machine.pop())[::-1]),
+    "TUPLE3": lambda machine, _: machine.stack.append((machine.pop(), machine.pop(), machine.pop())[::-1]),
+    "LIST": lambda machine, _: machine.stack.append(machine.pop_to_mark()),
+    "DICT": lambda machine, _: machine.stack.append(_pairs(machine.pop_to_mark())),
+    "APPEND": lambda machine, _: machine.append([machine.pop()]),
+    "APPENDS": lambda machine, _: machine.append(machine.pop_to_mark()),
+    "SETITEM": lambda machine, _: machine.set_items([machine.pop(), machine.pop()][::-1]),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
+    "PUT": lambda machine, argument: machine.memoize(argument),
+    "BINPUT": lambda machine, argument: machine.memoize(argument),
+    "LONG_BINPUT": lambda machine, argument: machine.memoize(argument),
+    "MEMOIZE": lambda machine, _: machine.memoize(len(machine.memo)),
+    "GET": lambda machine, argument: machine.stack.append(machine.memo[cast(int, argument)]),
+    "BINGET": lambda machine, argument: machine.stack.append(machine.memo[cast(int, argument)]),
+    "LONG_BINGET": lambda machine, argument: machine.stack.append(machine.memo[cast(int, argument)]),
+    "GLOBAL": lambda machine, argument: machine.name(*str(argument).split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: machine.stack_global(),
+    "REDUCE": lambda machine, _: machine.call(),
+    "NEWOBJ": lambda machine, _: machine.new_object(),
+    "BUILD": lambda machine, _: machine.build(),
+    "BINPERSID": lambda machine, _: machine.persistent(),
 }

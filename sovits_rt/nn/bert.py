@@ -5,7 +5,6 @@ Parameter names are those of Hugging Face `BertModel` (a `BertForMaskedLM` file 
 reads `hidden_states[-3]`, so of 24 stored layers only the first 22 are built.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,9 @@ from sovits_rt.nn.attention import attend
 # hidden_states[-3] is the output of the layer before the last two.
 SKIPPED_LAYERS = 2
 
-# Regular expressions (re.match) of names that no BertConfig needs: the heads, and numbers that old files store.
-UNUSED = (r"cls\.", r"pooler\.", r"embeddings\.position_ids$", r"embeddings\.token_type_ids$")
+# Names that a checkpoint may have and no BertConfig needs: the heads (all names below "head."), and constants that old
+# files store.
+UNUSED = ("cls.", "pooler.", "embeddings.position_ids", "embeddings.token_type_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,10 @@ class BertConfig:
 
     @classmethod
     def from_huggingface(cls, config: Mapping[str, Any]) -> "BertConfig":
-        """config: a parsed `config.json`. Raises ValueError for the variants that this network is not, KeyError for a
-        missing size."""
+        """config: a parsed `config.json`, or the same names in another mapping.
+
+        Raises ValueError for the variants that this network is not, KeyError for a missing size.
+        """
         for name, wanted in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
             if config.get(name, wanted) != wanted:
                 raise ValueError(f"This BERT has {name} {config[name]!r}, but only {wanted!r} is supported.")
@@ -59,12 +61,9 @@ class BertConfig:
         )
 
 
-def is_unused(name: str, config: BertConfig) -> bool:
-    """Whether a stored tensor, named without the `bert.` prefix, belongs to a part that is not built."""
-    layer = re.match(r"encoder\.layer\.(\d+)\.", name)
-    if layer is not None:
-        return int(layer[1]) >= config.layers
-    return any(re.match(pattern, name) for pattern in UNUSED)
+def unused(config: BertConfig, stored_layers: int) -> tuple[str, ...]:
+    """UNUSED and the layers that are not built; names have no `bert.` prefix, "layer.5." stands for all below it."""
+    return UNUSED + tuple(f"encoder.layer.{layer}." for layer in range(config.layers, stored_layers))
 
 
 class Embeddings(nn.Module):

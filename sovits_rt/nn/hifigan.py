@@ -119,6 +119,9 @@ class Generator(nn.Module):
         for stage, (up, rate) in enumerate(zip(self.ups, self.config.upsample_rates, strict=True)):
             x = up(masked(F.leaky_relu(x, INNER_SLOPE), mask))
             mask = None if mask is None else mask.repeat_interleave(rate, dim=2)
-            blocks = self.resblocks[stage * blocks_per_stage : (stage + 1) * blocks_per_stage]
-            x = sum(block(x, mask) for block in blocks) / blocks_per_stage
+            first, *others = range(stage * blocks_per_stage, (stage + 1) * blocks_per_stage)
+            total = self.resblocks[first](x, mask)
+            for block in others:
+                total = total + self.resblocks[block](x, mask)
+            x = total / blocks_per_stage
         return torch.tanh(self.conv_post(masked(F.leaky_relu(x, LAST_SLOPE), mask)))

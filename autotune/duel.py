@@ -1,0 +1,130 @@
+"""What a duel is, when it is over, and who may judge one. Pure: no process is started here.
+
+The judge is a protocol, so a table recorded on another machine can stand in for live processes.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from autotune import stats
+from autotune.measure import Budget, Guard, Measurement, Sample
+from autotune.stats import Estimate
+
+OnPair = Callable[[Sequence[float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long a duel goes on.
+
+    pairs: at most so many. drop: stop as soon as the candidate is surely slower. settle: stop when the half-width of
+    the interval is below this, in log units; 0 uses all pairs.
+    """
+
+    pairs: int
+    drop: bool
+    settle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Every number of the procedure, with the reason where it is not plain."""
+
+    explore: Effort = Effort(pairs=12, drop=True, settle=0.02)
+    null: Effort = Effort(pairs=12, drop=False, settle=0.0)
+    null_rounds: int = 3  # more starts while the machine can't show the margin
+    final: Effort = Effort(pairs=12, drop=False, settle=0.0)
+    final_rounds: int = 6  # each with fresh processes: memory layout and page placement differ from start to start
+    finalists: int = 5
+    least_pairs: int = 6
+    drop_alpha: float = 0.01
+    hopeless_ratio: float = 1.5  # slower by this much in each of the first pairs: no test needed
+    hopeless_pairs: int = 3
+    promote_margin: float = 0.02  # a smaller gain is not worth leaving the defaults
+    tie_margin: float = 0.02
+    final_half_width: float = 0.01
+    block_seconds: float = 0.05  # short units are run several times per block: the clock and the hand-over cost
+    steady: float = 0.1  # two passes that differ by less (in log units) end the warm-up
+    warm_passes: int = 6
+    disturbed_repeats: int = 4  # per duel
+    open_floor_seconds: float = 60.0
+    open_factor: float = 8.0
+    warm_floor_seconds: float = 120.0  # a first pass may compile
+    run_floor_seconds: float = 5.0
+    run_factor: float = 10.0
+    guard: Guard = field(default_factory=Guard)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The default settings as measured now. unit_seconds: one warm pass of each unit. passes: runs per block."""
+
+    open_seconds: float
+    unit_seconds: tuple[float, ...]
+    passes: tuple[int, ...]
+    peak_memory_bytes: int
+
+    @property
+    def units(self) -> int:
+        return len(self.unit_seconds)
+
+    @property
+    def pair_seconds(self) -> float:
+        """What one pair takes if both sides are equally fast, over all units."""
+        return 2 * sum(s * p for s, p in zip(self.unit_seconds, self.passes, strict=True)) / self.units
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """One candidate against the control. estimate: None if no pair was completed."""
+
+    candidate: Measurement
+    control_samples: tuple[Sample, ...]
+    log_ratios: tuple[float, ...]
+    estimate: Estimate | None
+
+
+class Judge(Protocol):
+    """Who can say how settings compare with the defaults."""
+
+    def start(self, budget: Budget) -> Control:
+        """Measure the defaults. Raises TrialError if they do not run or leave no room for a candidate."""
+        ...
+
+    def null(self, budget: Budget) -> Estimate:
+        """The defaults against themselves. Raises TrialError if they fail their own gates."""
+        ...
+
+    def renew(self, budget: Budget) -> None:
+        """Start a fresh control, so that the luck of one start does not count for all."""
+        ...
+
+    def duel(self, settings: Any, effort: Effort, budget: Budget, on_pair: OnPair) -> Duel:
+        """Raises BudgetSpentError or StoppedError before the first few pairs are done."""
+        ...
+
+
+def resolution(null: Estimate) -> float:
+    """The smallest relative difference that this machine can show now, from the defaults against themselves."""
+    return math.expm1(max(abs(null.low), abs(null.high)))
+
+
+def surely_slower(log_ratios: Sequence[float], rules: Rules) -> str:
+    """Why a candidate is not worth another pair; empty if it is."""
+    count = len(log_ratios)
+    if count >= rules.hopeless_pairs and min(log_ratios) > math.log(rules.hopeless_ratio):
+        return f"slower by more than {rules.hopeless_ratio - 1:.0%} in each of {count} pairs"
+    if count < rules.least_pairs:
+        return ""
+    p = stats.signed_rank_p(log_ratios)
+    return f"slower, signed-rank p = {p:.4f} after {count} pairs" if p <= rules.drop_alpha else ""
+
+
+def settled(log_ratios: Sequence[float], effort: Effort, rules: Rules, generator: np.random.Generator) -> bool:
+    if effort.settle <= 0 or len(log_ratios) < rules.least_pairs:
+        return False
+    return stats.estimate(log_ratios, generator).half_width < effort.settle

@@ -1,0 +1,119 @@
+"""The finals: a few candidates in fresh pairs against a fresh control, and the decision to ship one, or to refuse.
+
+Knows the judge only by its protocol, and nothing of processes or Optuna.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from autotune import stats
+from autotune.decision import Finalist
+from autotune.duel import Judge, Rules
+from autotune.measure import Budget, BudgetSpentError, Outcome
+
+Cost = Callable[[Any], tuple[float, ...]]
+OnFinal = Callable[[Finalist], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """winner: None if the defaults stay. reason: one sentence."""
+
+    winner: Finalist | None
+    finalists: tuple[Finalist, ...]
+    reason: str
+
+
+def race(
+    judge: Judge,
+    candidates: Sequence[Any],
+    rules: Rules,
+    budget: Budget,
+    generator: np.random.Generator,
+    on_final: OnFinal,
+) -> tuple[Finalist, ...]:
+    """Round after round of fresh pairs, each with a fresh process, until all is clear or the budget ends.
+
+    candidates: settings, the most promising first, so that a short budget is spent on them. Raises StoppedError.
+    """
+    field = [Finalist(settings) for settings in candidates]
+    try:
+        for _ in range(rules.final_rounds):
+            judge.renew(budget)
+            for index in _open_questions(field, rules):
+                field[index] = _one_round(judge, field[index], rules, budget, generator)
+                on_final(field[index])
+            if not _open_questions(field, rules):
+                break
+    except BudgetSpentError:
+        pass  # what is measured so far decides; wide intervals refuse by themselves
+    return tuple(field)
+
+
+def bar_ratio(rules: Rules, resolution: float) -> float:
+    """The ratio to the default's time that the upper end of an interval must stay below: 0.98, or less on a machine
+    that can't show such a difference now."""
+    return min(1 - rules.promote_margin, 1 / (1 + resolution))
+
+
+def decide(finalists: Sequence[Finalist], rules: Rules, resolution: float, cost: Cost) -> Verdict:
+    """The preferred finalist among the fastest that surely beat the defaults by more than margin and resolution."""
+    bar = bar_ratio(rules, resolution)
+    raced = [each for each in finalists if each.estimate is not None and not each.failure]
+    eligible = [each for each in raced if each.estimate is not None and each.estimate.ratio_high < bar]
+    if not eligible:
+        return Verdict(None, tuple(finalists), _refusal(raced, bar))
+    estimates = [each.estimate for each in eligible if each.estimate is not None]
+    tied = [eligible[index] for index in stats.tie_set(estimates, rules.tie_margin)]
+    winner = min(tied, key=lambda each: (cost(each.settings), each.estimate.mean if each.estimate else 0.0))
+    among = f", preferred among {len(tied)} equally fast ones" if len(tied) > 1 else ""
+    assert winner.estimate is not None
+    reason = f"takes {winner.estimate.ratio:.3f} of the default's time, surely below {bar:.3f}{among}"
+    return Verdict(winner, tuple(finalists), reason)
+
+
+def _refusal(raced: Sequence[Finalist], bar: float) -> str:
+    estimates = [each.estimate for each in raced if each.estimate is not None]
+    if not estimates:
+        return "no candidate was faster than the default settings and lasted through the finals"
+    best = min(estimates, key=lambda each: each.mean)
+    return (
+        f"the best candidate takes {best.ratio:.3f} of the default's time ({best.ratio_low:.3f} to "
+        f"{best.ratio_high:.3f}), not surely below {bar:.3f}"
+    )
+
+
+def _one_round(
+    judge: Judge, finalist: Finalist, rules: Rules, budget: Budget, generator: np.random.Generator
+) -> Finalist:
+    result = judge.duel(finalist.settings, rules.final, budget, lambda _: None)
+    if result.candidate.outcome is not Outcome.OK:
+        return replace(finalist, failure=f"{result.candidate.outcome.value}: {result.candidate.reason}")
+    ratios = (*finalist.log_ratios, *result.log_ratios)
+    return replace(finalist, log_ratios=ratios, estimate=stats.estimate(ratios, generator), rounds=finalist.rounds + 1)
+
+
+def _open_questions(field: Sequence[Finalist], rules: Rules) -> list[int]:
+    """Indices of finalists about whom more pairs could change the decision.
+
+    One that surely gains less than the margin is settled, so is one that is surely behind the fastest by more than the
+    tie margin, so is one whose interval is narrow after at least two starts.
+    """
+    standing = [each.estimate for each in field if each.estimate is not None and not each.failure]
+    best_high = min((each.high for each in standing), default=math.inf)
+    indices = []
+    for index, each in enumerate(field):
+        if each.failure:
+            continue
+        if each.estimate is not None:
+            too_small = each.estimate.low > math.log1p(-rules.promote_margin)
+            behind = each.estimate.low > best_high + math.log1p(rules.tie_margin)
+            narrow = each.rounds >= 2 and each.estimate.half_width < rules.final_half_width
+            if too_small or behind or narrow:
+                continue
+        indices.append(index)
+    return indices

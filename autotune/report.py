@@ -1,0 +1,149 @@
+"""The live view of a session: a table on a terminal, one line per event elsewhere. A `decision.Listener`."""
+
+import math
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from autotune.decision import Decision, Finalist, TrialRecord
+from autotune.duel import Control
+from autotune.machine import Machine
+from autotune.measure import Outcome
+from autotune.stats import Estimate
+
+ROWS_SHOWN = 12
+REDRAW_SECONDS = 0.5  # not more often: drawing takes processor time from what is measured
+
+
+class Report:
+    """Shows what happens as it happens. Use as a context manager: the table leaves the terminal whole again.
+
+    console: where to; standard error if None. A terminal gets a table, anything else plain lines.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._rows: list[tuple[str, str, str, str]] = []
+        self._caption: list[str] = []
+        self._current = ""
+        self._best: TrialRecord | None = None
+        self._ends_at = math.inf
+        self._drawn_at = 0.0
+
+    def __enter__(self) -> "Report":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._live is not None:
+            self._current = ""
+            self._draw(force=True)
+            self._live.stop()
+
+    def on_machine(self, machine: Machine, budget_seconds: float) -> None:
+        self._ends_at = time.monotonic() + budget_seconds
+        devices = ", ".join(device.name for device in machine.accelerators) or "no accelerator"
+        self._say(f"{machine.cpu.model}, {machine.usable_cores} usable cores, {devices}")
+
+    def on_control(self, control: Control, resolution: float) -> None:
+        seconds = ", ".join(f"{each:.3g}" for each in control.unit_seconds)
+        self._say(
+            f"default settings: opened in {control.open_seconds:.1f} s, {seconds} s per unit, "
+            f"{control.peak_memory_bytes / 2**20:.0f} MiB; differences below {resolution:.1%} can't be seen here"
+        )
+
+    def on_trial_start(self, number: int, changes: Sequence[str]) -> None:
+        self._current = f"trial {number}: {shown_changes(changes)}"
+        self._draw(force=True)
+
+    def on_pair(self, number: int, log_ratios: Sequence[float]) -> None:
+        middle = math.exp(sorted(log_ratios)[len(log_ratios) // 2])
+        self._current = f"trial {number}: pair {len(log_ratios)}, {middle:.3f} of the default's time"
+        self._draw(force=False)
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._current = ""
+        if record.promising and (self._best is None or _mean(record.estimate) < _mean(self._best.estimate)):
+            self._best = record
+        verdict = record.outcome.value if record.outcome is not Outcome.OK else ""
+        self._row(
+            f"trial {record.number}",
+            shown_changes(record.changes),
+            shown_estimate(record.estimate),
+            ": ".join(part for part in (verdict, record.reason) if part),
+        )
+
+    def on_final(self, finalist: Finalist, changes: Sequence[str]) -> None:
+        note = finalist.failure or f"{len(finalist.log_ratios)} pairs, {finalist.rounds} starts"
+        self._row("final", shown_changes(changes), shown_estimate(finalist.estimate), note)
+
+    def on_note(self, text: str) -> None:
+        self._say(text)
+
+    def _row(self, what: str, changes: str, ratio: str, note: str) -> None:
+        self._rows.append((what, changes, ratio, note))
+        if self._live is None:
+            self._print(f"{what}: {changes} | {ratio} | {note or 'ok'} | {self._standing()}")
+        self._draw(force=True)
+
+    def _say(self, text: str) -> None:
+        if self._live is None:
+            self._print(text)
+        else:
+            self._caption.append(text)
+        self._draw(force=True)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def _standing(self) -> str:
+        left = max(0.0, self._ends_at - time.monotonic())
+        best = "default" if self._best is None else f"{math.exp(_mean(self._best.estimate)):.3f}"
+        return f"best so far {best}, {left:.0f} s left" if math.isfinite(left) else f"best so far {best}"
+
+    def _draw(self, *, force: bool) -> None:
+        if self._live is None or not (force or time.monotonic() - self._drawn_at > REDRAW_SECONDS):
+            return
+        self._drawn_at = time.monotonic()
+        lines = [*self._caption[-3:], self._standing(), self._current]
+        table = Table(caption=Text("\n".join(line for line in lines if line)), caption_justify="left")
+        for heading in ("", "differs from the default in", "time ratio (95 %)", "outcome"):
+            table.add_column(heading, overflow="fold")
+        for row in self._rows[-ROWS_SHOWN:]:
+            table.add_row(*(Text(cell) for cell in row))  # plain text: a value may hold square brackets
+        self._live.update(table, refresh=True)
+
+
+def shown_changes(changes: Sequence[str]) -> str:
+    return ", ".join(changes) or "nothing"
+
+
+def shown_estimate(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate.ratio:.3f} ({estimate.ratio_low:.3f} to {estimate.ratio_high:.3f})"
+
+
+def summary(decision: Decision) -> str:
+    """The decision in one paragraph for people."""
+    facts = (
+        f"{decision.trials} trials in {decision.seconds:.0f} s; differences below {decision.resolution:.1%} can't be "
+        "seen on this machine now."
+    )
+    if decision.status == "default-confirmed":
+        return f"Default settings confirmed: {decision.reason}. {facts}"
+    ratio = f"{decision.ratio:.3f} ({decision.ci_low:.3f} to {decision.ci_high:.3f}) of the default's time"
+    if decision.status == "verified":
+        return f"Faster settings verified: {ratio} over {decision.pairs} pairs; the choice {decision.reason}. {facts}"
+    return f"Not finished ({decision.reason}): the best so far takes {ratio}. {facts}"
+
+
+def _mean(estimate: Estimate | None) -> float:
+    return 0.0 if estimate is None else estimate.mean

@@ -1,0 +1,5 @@
+"""`python -m sovits_rt` is `sovits-rt`."""
+
+from sovits_rt.cli import main
+
+main()

@@ -1,0 +1,27 @@
+"""The speaker verification network of the Pro versions, ERes2NetV2: a bare state dict, loaded as it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from sovits_rt.checkpoints.archive import open_archive
+from sovits_rt.checkpoints.files import Pathlike
+from sovits_rt.checkpoints.kinds import Kind, require
+from sovits_rt.checkpoints.weights import read_tensors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeakerCheckpoint:
+    """weights: as stored, batch norm counters included. digest: SHA-256 of the file."""
+
+    weights: dict[str, Tensor]
+    path: Path
+    digest: str
+
+
+def load_speaker(path: Pathlike) -> SpeakerCheckpoint:
+    """Raises CheckpointError if the file is missing, damaged or not this network."""
+    archive = open_archive(path)
+    weights = read_tensors(archive, require(archive, Kind.SPEAKER))
+    return SpeakerCheckpoint(weights, archive.path, archive.digest)

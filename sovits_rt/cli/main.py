@@ -1,0 +1,57 @@
+"""The `sovits-rt` command and how its failures look: one line, no traceback for a user's mistake."""
+
+import logging
+import sys
+
+import click
+
+from autotune.errors import AutotuneError
+from sovits_rt import __version__
+from sovits_rt.cli.inspect import inspect_command
+from sovits_rt.cli.machine import probe_command, profile_group
+from sovits_rt.cli.synth import synth_command
+from sovits_rt.cli.text import text_command
+from sovits_rt.cli.tune import tune_command
+from sovits_rt.errors import SovitsError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="sovits-rt")
+@click.option("-v", "--verbose", is_flag=True, help="Show log messages.")
+def cli(verbose: bool) -> None:
+    """GPT-SoVITS text-to-speech that measures how this machine runs it best."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+for command in (synth_command, text_command, tune_command, probe_command, profile_group, inspect_command):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.UsageError as error:
+        fail(f"{error.format_message().rstrip('.')}; see `{_command(error)} --help`.", 2)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+    except (SovitsError, AutotuneError) as error:
+        fail(str(error), 1)
+    except (click.Abort, KeyboardInterrupt):
+        fail("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; nothing is wrong here
+        sys.exit(1)
+
+
+def fail(sentence: str, code: int) -> None:
+    click.echo(f"sovits-rt: {' '.join(sentence.split())}", err=True)
+    sys.exit(code)
+
+
+def _command(error: click.UsageError) -> str:
+    return "sovits-rt" if error.ctx is None else error.ctx.command_path.replace("python -m sovits_rt", "sovits-rt")

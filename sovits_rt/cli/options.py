@@ -1,0 +1,111 @@
+"""Options that several commands share, and what they turn into."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sovits_rt.checkpoints.layout import ModelPaths, from_config, from_folder
+from sovits_rt.errors import RequestError, TextError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path)
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+LANGUAGE = click.option(
+    "--lang", default="auto", show_default=True, help="Language of the text: zh (also mixed with English), en, auto, all_zh."
+)
+SPLIT = click.option("--split", default="cut5", show_default=True, help="How the text is cut into sentences: cut0 … cut5.")
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator out of several; they appear in --help in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+text_options = together(
+    click.argument("words", metavar="[TEXT]", required=False),
+    click.option("--text", help="The text, instead of TEXT; - reads standard input."),
+    click.option("--text-file", type=_FILE, help="Read the text from a UTF-8 file."),
+)
+dictionary_option = click.option("--dictionary", type=_FILE, help="YAML file of pronunciations, word: phones.")
+model_options = together(
+    click.option("--gpt", type=_FILE, help="GPT (text-to-semantic) checkpoint, .ckpt."),
+    click.option("--sovits", type=_FILE, help="SoVITS checkpoint, .pth."),
+    click.option("--hubert", type=_FILE, help="Folder of chinese-hubert-base."),
+    click.option("--bert", type=_FILE, help="Folder of chinese-roberta-wwm-ext-large (Chinese text)."),
+    click.option("--speaker", type=_FILE, help="ERes2NetV2 file (v2Pro, v2ProPlus)."),
+    click.option("--models", type=_FILE, help="Folder in upstream's layout (…/pretrained_models); see --model-version."),
+    click.option("--model-version", default="v2", show_default=True, help="Which base models to take from --models."),
+    click.option("--config", type=_FILE, help="Upstream's tts_infer.yaml."),
+)
+voice_options = together(
+    click.option("--ref", "references", type=_FILE, multiple=True, help="Reference recording, 3 to 10 s; repeat to mix."),
+    click.option("--ref-text", default="", help="What the first reference says; without it, prompt-free mode."),
+    click.option("--ref-lang", default="auto", show_default=True, help="Language of --ref-text."),
+)
+settings_options = together(
+    click.option("--profile", help="A profile's id or file, or 'default' for plain untuned fp32."),
+    click.option("--set", "assignments", metavar="KNOB=VALUE", multiple=True, help="Change one knob of the profile."),
+)
+
+
+def model_paths(
+    gpt: Path | None,
+    sovits: Path | None,
+    hubert: Path | None,
+    bert: Path | None,
+    speaker: Path | None,
+    models: Path | None,
+    model_version: str,
+    config: Path | None,
+) -> ModelPaths:
+    """Paths given one by one go before those of --models or --config."""
+    if models is not None and config is not None:
+        raise click.UsageError("--models and --config both say where the models are; give one of them")
+    found = ModelPaths()
+    if models is not None:
+        found = from_folder(models, model_version)
+    elif config is not None:
+        found = from_config(config)
+    return found.override(ModelPaths(gpt, sovits, hubert, bert, speaker))
+
+
+def read_text(words: str | None, text: str | None, text_file: Path | None) -> str:
+    given = [each for each in (words, text, text_file) if each is not None]
+    if len(given) != 1:
+        raise click.UsageError(f"{'no text' if not given else 'more than one text'} was given; give TEXT, --text or --text-file")
+    if text_file is not None:
+        try:
+            return text_file.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise TextError(f"{text_file} can't be read ({error.strerror}); give a UTF-8 text file.") from error
+        except UnicodeDecodeError as error:
+            raise TextError(f"{text_file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    value = words if words is not None else text
+    assert value is not None
+    if value == "-":
+        return _standard_input()
+    return value
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TextError(f"Standard input is not UTF-8 text (byte {error.start}); convert it to UTF-8.") from error
+
+
+def check_reference_arguments(references: tuple[Path, ...], ref_text: str) -> None:
+    if not references:
+        raise RequestError("No reference recording was given; name one with --ref (3 to 10 seconds of the voice).")
+    if ref_text and not ref_text.strip():
+        raise RequestError("--ref-text is only blanks; give the words of the recording, or leave it out.")

@@ -1,0 +1,206 @@
+"""Text to speech: joins the stages and holds no arithmetic.
+
+    engine = Engine.load(ModelPaths(gpt=…, sovits=…, hubert=…, bert=…))
+    voice = engine.prepare([Path("reference.wav")], text="What is said in it.", language="en")
+    for chunk in engine.synth(Request("Hello.", "en", voice)):
+        play(chunk.samples, chunk.sample_rate)
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from sovits_rt import text as frontend
+from sovits_rt.audio.files import check_is_file
+from sovits_rt.audio.join import finish_sentence
+from sovits_rt.audio.reference import load_auxiliary, load_reference
+from sovits_rt.backends import EntryPoint
+from sovits_rt.checkpoints import content_digest
+from sovits_rt.checkpoints.layout import ModelPaths
+from sovits_rt.errors import RequestError
+from sovits_rt.models import Models
+from sovits_rt.noise import SentenceNoise
+from sovits_rt.settings import Settings
+from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
+from sovits_rt.stages.frontend import features
+from sovits_rt.stages.reference import ReferenceEncoder
+from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Step
+from sovits_rt.text import Dictionary
+from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
+from sovits_rt.voices import VoiceCache, voice_key
+
+_TORCH_NAMES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Engine:
+    """One pair of checkpoints, run as `settings` say."""
+
+    def __init__(self, models: Models, settings: Settings, voices: VoiceCache | None) -> None:
+        self._models = models
+        self._voices = voices
+        semantic, acoustic = settings.semantic, settings.acoustic
+        t2s = models.t2s.to(_PRECISIONS[semantic.precision])
+        step = semantic.backend.compile(EntryPoint("t2s_step", t2s.step, varying=("slots", "window")))
+        self._decoder = Decoder(t2s, cast(Step, step), slots=semantic.slots)
+        self._reference = ReferenceEncoder(models.sovits)
+        models.sovits.dec.to(_PRECISIONS[acoustic.precision])
+        generate = acoustic.backend.compile(EntryPoint("vocoder", models.sovits.generate, varying=("frames",)))
+        self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
+
+    @classmethod
+    def load(cls, paths: ModelPaths, settings: Settings | None = None, *, voice_folder: Path | None = None) -> "Engine":
+        """settings: the defaults if not given. voice_folder: where prepared voices are kept; none are if not given.
+
+        Raises CheckpointError for model files that can't be used.
+        """
+        chosen = Settings() if settings is None else settings
+        models = Models(paths, torch.device(_TORCH_NAMES[chosen.process.device]))
+        return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder))
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of everything `synth` gives."""
+        return self._models.sample_rate
+
+    def prepare(
+        self,
+        references: Sequence[Path],
+        *,
+        text: str = "",
+        language: str = "auto",
+        dictionary: Dictionary | None = None,
+    ) -> Voice:
+        """Make a voice from recordings.
+
+        references: the first (3 to 10 s) is the prompt; the styles of all are averaged. text: what the first one says;
+        without it the voice has no prompt (prompt-free mode). Raises AudioError, TextError, CheckpointError.
+        """
+        if not references:
+            raise RequestError("No reference recording was given; give at least one of 3 to 10 seconds.")
+        for path in references:
+            check_is_file(path)
+        prompt = self._prompt(text, language, dictionary)
+        key = self._voice_key(references, prompt)
+        cached = self._voices.load(key) if self._voices is not None else None
+        if cached is not None:
+            return cached
+        main = load_reference(references[0])
+        waves = [main.wav32k, *(load_auxiliary(path) for path in references[1:])]
+        style, style_text = self._reference.style(waves, self._models.speaker)
+        tokens: Ints = np.zeros(0, np.int64)
+        if prompt is not None:
+            tokens = self._reference.prompt_tokens(main.wav16k, self._models.hubert)
+        voice = Voice(
+            made_for=self._models.sovits_digest,
+            prompt_phones=np.array([] if prompt is None else prompt.ids, np.int64),
+            prompt_bert=np.zeros((0, 1024), np.float32) if prompt is None else self._features(prompt),
+            prompt_tokens=tokens,
+            style=style,
+            style_text=style_text,
+        )
+        if self._voices is not None:
+            self._voices.save(key, voice)
+        return voice
+
+    def synth(self, request: Request, dictionary: Dictionary | None = None) -> Iterator[AudioChunk]:
+        """Speak a text: one chunk per sentence, in order, each as soon as it and those before it are done.
+
+        Raises TextError and RequestError before the first chunk.
+        """
+        return self.speak(self.sentences(request, dictionary), request)
+
+    def sentences(self, request: Request, dictionary: Dictionary | None = None) -> list[Sentence]:
+        """The sentences that `synth` will speak."""
+        return frontend.prepare(
+            request.text,
+            request.language,
+            split=request.split,
+            symbols=self._models.version.symbols,
+            dictionary=dictionary,
+        )
+
+    def speak(self, sentences: Sequence[Sentence], request: Request) -> Iterator[AudioChunk]:
+        """Like `synth`, for sentences that are there already; the request's text is not looked at."""
+        voice = request.voice
+        if voice.made_for != self._models.sovits_digest:
+            raise RequestError("The voice was prepared with another SoVITS checkpoint; prepare it again with this one.")
+        said: Counter[tuple[int, ...]] = Counter()
+        noises = []
+        for sentence in sentences:
+            noises.append(SentenceNoise(request.seed, sentence.ids, said[sentence.ids]))
+            said[sentence.ids] += 1
+        return self._speak(sentences, noises, request)
+
+    def _speak(
+        self, sentences: Sequence[Sentence], noises: Sequence[SentenceNoise], request: Request
+    ) -> Iterator[AudioChunk]:
+        jobs = (self._job(index, each, noises[index], request) for index, each in enumerate(sentences))
+        done: dict[int, AudioChunk] = {}
+        following = 0
+        for job, tokens in self._decoder.decode(jobs):
+            index = job.index
+            done[index] = self._render(index, sentences[index], tokens, noises[index], request)
+            while following in done:
+                yield done.pop(following)
+                following += 1
+
+    def _job(self, index: int, sentence: Sentence, noise: SentenceNoise, request: Request) -> DecodeJob:
+        voice = request.voice
+        return DecodeJob(
+            index=index,
+            phones=np.concatenate([voice.prompt_phones, np.array(sentence.ids, np.int64)]),
+            bert=np.concatenate([voice.prompt_bert, self._features(sentence)]),
+            prompt_tokens=voice.prompt_tokens,
+            sampling=request.sampling,
+            noise=noise,
+            max_tokens=min(request.max_tokens, self._models.max_tokens),
+            end_of_speech=request.end_of_speech,
+        )
+
+    def _render(
+        self, index: int, sentence: Sentence, tokens: Ints, noise: SentenceNoise, request: Request
+    ) -> AudioChunk:
+        utterance = Utterance(
+            tokens=tokens,
+            phones=np.array(sentence.ids, np.int64),
+            noise=noise,
+            noise_scale=request.noise_scale,
+            speed=request.speed,
+        )
+        wave = self._renderer.render(utterance, request.voice)
+        pause = request.fragment_interval_seconds if sentence.pause_seconds is None else sentence.pause_seconds
+        return AudioChunk(
+            index=index,
+            sentence=sentence,
+            tokens=tokens,
+            wave=wave,
+            samples=finish_sentence(wave, self.sample_rate, pause),
+            sample_rate=self.sample_rate,
+        )
+
+    def _prompt(self, text: str, language: str, dictionary: Dictionary | None) -> Sentence | None:
+        if not text:
+            return None
+        symbols = self._models.version.symbols
+        return frontend.prepare_prompt(text, language, symbols=symbols, dictionary=dictionary)
+
+    def _features(self, sentence: Sentence) -> Floats:
+        chinese = any(segment.word2ph is not None for segment in sentence.segments)
+        return features(sentence, self._models.bert if chinese else None)
+
+    def _voice_key(self, references: Sequence[Path], prompt: Sentence | None) -> str:
+        if self._voices is None:
+            return ""
+        ingredients = [self._models.sovits_digest, *(content_digest(path) for path in references)]
+        if self._models.version.speaker_embedding:
+            ingredients.append(self._models.digest("speaker"))
+        if prompt is not None:
+            ingredients += [self._models.digest("hubert"), prompt.norm_text, repr(prompt.ids)]
+            if any(segment.word2ph is not None for segment in prompt.segments):
+                ingredients.append(self._models.digest("bert"))
+        return voice_key(ingredients)

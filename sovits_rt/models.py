@@ -1,0 +1,112 @@
+"""The networks of one pair of checkpoints, built when they are first needed and kept.
+
+Decoder and SoVITS are built at once, since nothing works without them. HuBERT and the speaker network serve only the
+preparation of a voice, BERT only Chinese text.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from sovits_rt import checkpoints
+from sovits_rt.checkpoints.layout import ModelPaths
+from sovits_rt.nn.bert import Bert, BertConfig
+from sovits_rt.nn.hubert import Hubert, HubertConfig
+from sovits_rt.nn.sovits import UNUSED, Sovits, SovitsNetConfig
+from sovits_rt.nn.speaker import UNUSED as UNUSED_BY_SPEAKER
+from sovits_rt.nn.speaker import SpeakerConfig, SpeakerNet
+from sovits_rt.nn.t2s import T2S, T2SConfig
+from sovits_rt.stages.frontend import BertFeatures
+
+UPSTREAM_TOKENS_PER_SECOND = 50  # upstream counts its limit with this rate, although tokens come 25 times a second
+STEP_LIMIT = 1499  # upstream's loop ends after 1500 steps and drops the last token
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Stored(Protocol):
+    """What every kind of checkpoint has."""
+
+    @property
+    def weights(self) -> dict[str, Tensor]: ...
+
+    @property
+    def path(self) -> Path: ...
+
+
+class Models:
+    """Raises CheckpointError where a file is missing, damaged, of another kind, or of another version than its partner.
+
+    max_tokens: the most that a sentence may have, by the checkpoint and by upstream's loop.
+    """
+
+    def __init__(self, paths: ModelPaths, device: torch.device) -> None:
+        self._paths = paths
+        self._device = device
+        t2s = checkpoints.load_t2s(paths.require("gpt", "always"))
+        sovits = checkpoints.load_sovits(paths.require("sovits", "always"))
+        checkpoints.check_pairing(t2s, sovits)
+        self.version = sovits.version
+        self.sovits_digest = sovits.digest
+        self.sample_rate = sovits.config.sampling_rate
+        self.max_tokens = min(int(t2s.config.max_sec * UPSTREAM_TOKENS_PER_SECOND), STEP_LIMIT)
+        self.t2s = self._build(lambda: T2S(_t2s_config(t2s)), t2s)
+        self.sovits = self._build(lambda: Sovits(_sovits_config(sovits)), sovits, UNUSED)
+
+    @cached_property
+    def hubert(self) -> Hubert:
+        stored = checkpoints.load_hubert(self._paths.require("hubert", "to read a reference recording"))
+        return self._build(lambda: Hubert(HubertConfig.from_huggingface(asdict(stored.config))), stored)
+
+    @cached_property
+    def speaker(self) -> SpeakerNet | None:
+        """None for versions without speaker embedding."""
+        if not self.version.speaker_embedding:
+            return None
+        stored = checkpoints.load_speaker(self._paths.require("speaker", f"by {self.version.name}"))
+        return self._build(lambda: SpeakerNet(SpeakerConfig()), stored, UNUSED_BY_SPEAKER)
+
+    @cached_property
+    def bert(self) -> BertFeatures:
+        stored = checkpoints.load_bert(self._paths.require("bert", "for Chinese text"))
+        network = self._build(lambda: Bert(BertConfig.from_huggingface(asdict(stored.config))), stored)
+        return BertFeatures(network, Tokenizer.from_file(str(stored.tokenizer)))
+
+    def digest(self, part: str) -> str:
+        """Of the file behind "hubert", "bert" or "speaker", by content; the network is not built."""
+        path = self._paths.require(part, "to prepare a voice")
+        return checkpoints.content_digest(checkpoints.weights_file(path) if path.is_dir() else path)
+
+    def _build(self, build: Callable[[], Network], stored: Stored, unused: tuple[str, ...] = ()) -> Network:
+        """unused: patterns of names that a file may have and the network has not."""
+        with torch.device("meta"):  # no time is spent on initial values that are overwritten at once
+            network = build()
+        needed = {name: each for name, each in stored.weights.items() if not any(re.match(u, name) for u in unused)}
+        checkpoints.load_into(network, needed, what=str(stored.path))
+        return network.to(self._device).eval().requires_grad_(False)
+
+
+def _t2s_config(stored: checkpoints.T2SCheckpoint) -> T2SConfig:
+    config = stored.config
+    return T2SConfig(
+        width=config.hidden_dim,
+        heads=config.head,
+        layers=config.n_layer,
+        text_vocab=config.phoneme_vocab_size,
+        audio_vocab=config.vocab_size,
+    )
+
+
+def _sovits_config(stored: checkpoints.SovitsCheckpoint) -> SovitsNetConfig:
+    return SovitsNetConfig.from_upstream(
+        asdict(stored.config),
+        phones=stored.weights["enc_p.text_embedding.weight"].shape[0],
+        style_bins=stored.version.style_bins,
+        speaker_features=SpeakerConfig().features if stored.version.speaker_embedding else 0,
+    )
