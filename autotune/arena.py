@@ -35,6 +35,7 @@ from autotune.stats import Estimate
 from autotune.subject import Subject, SubjectName, checked_environment
 
 ROOM_FOR_CANDIDATE = 1.2  # in sizes of the control, free after the control is resident
+NULL_SHARE = 0.1  # of the time left: the null is repeated only while it is cheap
 CONTROL_OPEN_SECONDS = 900.0
 CONTROL_ATTEMPTS = 2  # a candidate that takes the control down twice is to blame itself
 CONTROL_OOM_ADJUSTMENT, CANDIDATE_OOM_ADJUSTMENT = 300, 800  # out of 1000: the candidate goes first
@@ -112,6 +113,7 @@ class Arena:
     def null(self, budget: Budget) -> Estimate:
         ratios: list[float] = []
         for _ in range(self._rules.null_rounds):
+            start = time.monotonic()
             result = self.duel(self._default, self._rules.null, budget, lambda _: None)
             if result.candidate.outcome is not Outcome.OK:
                 raise TrialError(
@@ -120,7 +122,8 @@ class Arena:
                 )
             ratios.extend(result.log_ratios)
             found = stats.estimate(ratios, self._generator)
-            if resolution(found) < self._rules.promote_margin:
+            affordable = time.monotonic() - start < NULL_SHARE * budget.left()
+            if resolution(found) < self._rules.promote_margin or not affordable:
                 break
         return found
 

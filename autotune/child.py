@@ -82,13 +82,15 @@ class Child:
         Raises ChildFailedError (the child is gone then, unless it answered that it could not), and what
         `budget.check` raises; after that the child may be in the middle of its work and must be closed.
         """
+        budget.check()
         self.wake()
         deadline = time.monotonic() + limit_seconds
         self._asked = True
         self._send({"do": do, "limit": limit_seconds, **fields})
         while True:
             try:
-                line = self._replies.get(timeout=max(0.0, min(POLL_SECONDS, deadline - time.monotonic())))
+                patience = min(POLL_SECONDS, deadline - time.monotonic(), budget.left())
+                line = self._replies.get(timeout=max(0.0, patience))
                 break
             except queue.Empty:
                 self._check(do, limit_seconds, deadline, budget)

@@ -164,9 +164,7 @@ class Explorer:
             if trial.value is not None and trial.value < 0 and trial.constraints.get(FEASIBLE) == WORKED
         ]
         done.sort(key=lambda trial: trial.value or 0.0)
-        return [
-            knobs.unflatten(self._subject.settings_type, trial.params, self._machine) for trial in done[:WINNERS_KEPT]
-        ]
+        return [knobs.unflatten(self._subject.settings_type, trial.params) for trial in done[:WINNERS_KEPT]]
 
     def _ask_and_forget(self) -> None:
         self.forget(self._ask())

@@ -213,7 +213,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _refuse_bombs(text: str) -> None:
-    """Aliases can blow up a small file and deep nesting a parser: both are seen in the events, before anything is built."""
+    """Aliases can blow up a small file, deep nesting a parser: both show in the events, before anything is built."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -224,7 +224,8 @@ def _refuse_bombs(text: str) -> None:
 
 
 def _write_yaml(path: Path, data: Mapping[str, Any]) -> None:
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    # ASCII only: a raw U+0085 or U+2028 in a text would come back as a line end.
+    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120)
     raw = text.encode("utf-8")
     if len(raw) > SIZE_LIMIT_BYTES:
         raise ProfileError(f"{path} would be larger than {SIZE_LIMIT_BYTES // 1024} KiB; keep fewer samples.")

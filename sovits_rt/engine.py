@@ -21,9 +21,9 @@ from sovits_rt.audio.reference import load_auxiliary, load_reference
 from sovits_rt.backends import EntryPoint
 from sovits_rt.checkpoints import content_digest
 from sovits_rt.checkpoints.layout import ModelPaths
-from sovits_rt.errors import RequestError
+from sovits_rt.errors import RequestError, TextError
 from sovits_rt.models import Models
-from sovits_rt.noise import SentenceNoise
+from sovits_rt.noise import Noise, SentenceNoise
 from sovits_rt.settings import Settings
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
 from sovits_rt.stages.frontend import features
@@ -143,17 +143,23 @@ class Engine:
         done: dict[int, AudioChunk] = {}
         following = 0
         for job, tokens in self._decoder.decode(jobs):
-            index = job.index
-            done[index] = self._render(index, sentences[index], tokens, noises[index], request)
+            chunk = self.render(sentences[job.index], tokens, noises[job.index], request, index=job.index)
+            done[job.index] = chunk
             while following in done:
                 yield done.pop(following)
                 following += 1
 
     def _job(self, index: int, sentence: Sentence, noise: SentenceNoise, request: Request) -> DecodeJob:
         voice = request.voice
+        phones = np.concatenate([voice.prompt_phones, np.array(sentence.ids, np.int64)])
+        if len(phones) > self._models.t2s.positions:
+            raise TextError(
+                f"The sentence that begins with {sentence.text[:20]!r} has {len(phones)} phones with the prompt's, but "
+                f"at most {self._models.t2s.positions} can be spoken at once; choose a --split method that cuts it."
+            )
         return DecodeJob(
             index=index,
-            phones=np.concatenate([voice.prompt_phones, np.array(sentence.ids, np.int64)]),
+            phones=phones,
             bert=np.concatenate([voice.prompt_bert, self._features(sentence)]),
             prompt_tokens=voice.prompt_tokens,
             sampling=request.sampling,
@@ -162,9 +168,10 @@ class Engine:
             end_of_speech=request.end_of_speech,
         )
 
-    def _render(
-        self, index: int, sentence: Sentence, tokens: Ints, noise: SentenceNoise, request: Request
+    def render(
+        self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0
     ) -> AudioChunk:
+        """Tokens [t] of one sentence to sound; what `synth` does with tokens that it has just decoded."""
         utterance = Utterance(
             tokens=tokens,
             phones=np.array(sentence.ids, np.int64),
@@ -182,6 +189,24 @@ class Engine:
             samples=finish_sentence(wave, self.sample_rate, pause),
             sample_rate=self.sample_rate,
         )
+
+    def invented_voice(self, generator: np.random.Generator, phones: int, tokens: int) -> Voice:
+        """A voice of nobody, with a prompt of the given lengths: for measurements."""
+        sovits = self._models.sovits.config
+        return Voice(
+            made_for=self._models.sovits_digest,
+            prompt_phones=generator.integers(1, 320, phones),
+            prompt_bert=np.zeros((phones, 1024), np.float32),
+            prompt_tokens=generator.integers(0, sovits.quantizer.codes, tokens),
+            style=generator.normal(scale=0.1, size=(1, sovits.style.voice, 1)).astype(np.float32),
+            style_text=generator.normal(scale=0.1, size=(1, sovits.text.mixer, 1)).astype(np.float32),
+        )
+
+    def forced_logits(self, sentence: Sentence, tokens: Ints, voice: Voice) -> Floats:
+        """[t, V]: what the decoder expects after each of the given tokens [t], with the voice's prompt before them."""
+        request = Request("", "", voice)
+        job = self._job(0, sentence, SentenceNoise(0, sentence.ids, 0), request)
+        return self._decoder.forced_logits(job, tokens)
 
     def _prompt(self, text: str, language: str, dictionary: Dictionary | None) -> Sentence | None:
         if not text:

@@ -4,7 +4,6 @@ Decoder and SoVITS are built at once, since nothing works without them. HuBERT a
 preparation of a voice, BERT only Chinese text.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from sovits_rt import checkpoints
 from sovits_rt.checkpoints.layout import ModelPaths
+from sovits_rt.errors import CheckpointError
 from sovits_rt.nn.bert import Bert, BertConfig
 from sovits_rt.nn.hubert import Hubert, HubertConfig
 from sovits_rt.nn.sovits import UNUSED, Sovits, SovitsNetConfig
@@ -84,11 +84,13 @@ class Models:
         return checkpoints.content_digest(checkpoints.weights_file(path) if path.is_dir() else path)
 
     def _build(self, build: Callable[[], Network], stored: Stored, unused: tuple[str, ...] = ()) -> Network:
-        """unused: patterns of names that a file may have and the network has not."""
-        with torch.device("meta"):  # no time is spent on initial values that are overwritten at once
-            network = build()
-        needed = {name: each for name, each in stored.weights.items() if not any(re.match(u, name) for u in unused)}
-        checkpoints.load_into(network, needed, what=str(stored.path))
+        """unused: names that the file may have and the network has not."""
+        try:
+            with torch.device("meta"):  # no time is spent on initial values that are overwritten at once
+                network = build()
+        except ValueError as error:
+            raise CheckpointError(f"{stored.path} can't be built: {error}") from error
+        checkpoints.load_into(network, stored.weights, what=str(stored.path), may_ignore=unused)
         return network.to(self._device).eval().requires_grad_(False)
 
 

@@ -12,14 +12,16 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.files import Pathlike, foreign_content, map_file
 from sovits_rt.checkpoints.pickles import Storage, TensorRef, read_pickle
 from sovits_rt.checkpoints.wording import quoted
 from sovits_rt.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_START = b"\x80\x02\x8a\x0a" + _LEGACY_MAGIC.to_bytes(10, "little")
@@ -42,7 +44,7 @@ class Archive:
     header: str
     root: object
     spans: Mapping[str, tuple[int, int]]
-    _storages: dict[str, Tensor] = field(default_factory=dict)
+    _storages: "dict[str, Tensor]" = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -55,12 +57,16 @@ class Archive:
         info = self.root.get("info") if isinstance(self.root, dict) else None
         return info if isinstance(info, str) else ""
 
-    def tensor(self, reference: TensorRef) -> Tensor:
+    def tensor(self, reference: TensorRef) -> "Tensor":
         """A view of the file. Raises CheckpointError if the storage is missing or has another size."""
+        import torch
+
         flat = self._storage(reference.storage)
         return torch.as_strided(flat, reference.shape, reference.stride, reference.offset)
 
-    def _storage(self, storage: Storage) -> Tensor:
+    def _storage(self, storage: Storage) -> "Tensor":
+        import torch
+
         dtype: torch.dtype = getattr(torch, storage.dtype)
         expected = storage.length * dtype.itemsize
         start, found = self.spans.get(storage.key, (0, -1))
@@ -72,7 +78,9 @@ class Archive:
             known = self._storages[storage.key] = self._view(start, storage.length, dtype)
         return known
 
-    def _view(self, start: int, length: int, dtype: torch.dtype) -> Tensor:
+    def _view(self, start: int, length: int, dtype: "torch.dtype") -> "Tensor":
+        import torch
+
         if not length:
             return torch.empty(0, dtype=dtype)
         if start % dtype.itemsize:
@@ -159,6 +167,8 @@ def _entry_span(path: Path, content: mmap.mmap, entry: zipfile.ZipInfo) -> tuple
 
 
 def _open_legacy(path: Path, content: mmap.mmap) -> Archive:
+    import torch
+
     content.seek(0)
     storages: dict[str, Storage] = {}
     magic, protocol, system, root, keys = (read_pickle(content, path, storages) for _ in range(5))

@@ -8,7 +8,9 @@ Source: upstream AR/models/t2s_model.py (infer_panel_*), AR/modules/embedding.py
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +120,9 @@ class Stack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(config.layers))
 
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(cast("Iterable[Layer]", self.layers))
+
 
 class T2S(nn.Module):
     """Parameter names are upstream's without the leading "model."."""
@@ -156,7 +161,7 @@ class T2S(nn.Module):
         hidden = torch.cat([x, y]).unsqueeze(0)
         mask = visible(text, audio, phones.device)
         length = text + audio
-        for layer, (keys, values) in zip(self.h.layers, memory, strict=True):
+        for layer, (keys, values) in zip(self.h, memory, strict=True):
             query, key, value = layer.self_attn.project(hidden)
             keys[:, :length] = key[0]
             values[:, :length] = value[0]
@@ -175,7 +180,7 @@ class T2S(nn.Module):
         hidden = self.ar_audio_position(self.ar_audio_embedding(tokens), audio_positions).unsqueeze(1)
         rows = torch.arange(batch, device=tokens.device)
         mask = (torch.arange(window, device=tokens.device) <= lengths.unsqueeze(1))[:, None, None, :]
-        for index, layer in enumerate(self.h.layers):
+        for index, layer in enumerate(self.h):
             query, key, value = layer.self_attn.project(hidden)
             keys, values = memory[index, 0], memory[index, 1]
             keys[rows, :, lengths] = key[:, :, 0].to(keys.dtype)

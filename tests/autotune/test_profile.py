@@ -98,6 +98,11 @@ def test_any_content_survives_the_disk(
     assert store.load(store.save(one, tmp_path_factory.getbasetemp())) == one
 
 
+def test_odd_line_ends_in_texts_survive(tmp_path: Path) -> None:
+    odd = made(provenance=Provenance("sovits-rt", "0.1.0", note="a\x85b \u2028c\r\nd"))
+    assert store.load(store.save(odd, tmp_path)) == odd
+
+
 def test_a_new_tuning_replaces_the_old_file(tmp_path: Path) -> None:
     store.save(made(), tmp_path)
     store.save(made(status="rejected"), tmp_path)

@@ -122,8 +122,9 @@ def test_a_hang_ends_at_the_deadline_with_all_that_was_started(child: Child, tmp
 
 def test_stopping_interrupts_a_wait_and_closing_leaves_nothing(child: Child):
     open_toy(child, fault="hang")
+    answers = iter([False])  # asked before the command is sent, then while it runs
     with pytest.raises(StoppedError):
-        child.ask("run", LIMIT, Budget.of(600.0, stop=lambda: True), unit=0, passes=1)
+        child.ask("run", LIMIT, Budget.of(600.0, stop=lambda: next(answers, True)), unit=0, passes=1)
     assert child.alive
     assert not child.ready
     child.close()

@@ -6,8 +6,9 @@ the end token is drawn or is the best one; at most `max_tokens`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,17 +81,26 @@ class Decoder:
                 seen[: len(running)].scatter_(1, newest.unsqueeze(1), True)
                 logits[: len(running)] = self._advance(newest, running)
 
+    @torch.inference_mode()
+    def forced_logits(self, job: DecodeJob, tokens: Ints) -> Floats:
+        """[t, V] float32: the logits after each of the given tokens [t], which follow the job's prompt."""
+        forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, tokens]))
+        return self._read(0, forced)[-len(tokens) :].float().cpu().numpy()
+
     def _prefill(self, slot: int, newcomer: _Running) -> Tensor:
-        job = newcomer.job
-        newcomer.length = len(job.phones) + len(job.prompt_tokens)
-        self._reserve(newcomer.length + 1)
+        newcomer.length = len(newcomer.job.phones) + len(newcomer.job.prompt_tokens)
+        return self._read(slot, newcomer.job)[-1].float()
+
+    def _read(self, slot: int, job: DecodeJob) -> Tensor:
+        """Text and prompt into a slot's memory; returns logits as T2S.prefill does."""
+        self._reserve(len(job.phones) + len(job.prompt_tokens) + 1)
         logits = self._network.prefill(
             torch.as_tensor(job.phones, device=self._device),
             torch.as_tensor(job.bert, device=self._device).to(self._dtype),
             torch.as_tensor(job.prompt_tokens, device=self._device),
             self._memory[:, :, slot],
         )
-        return logits[-1].float()
+        return logits
 
     def _draw(self, logits: Tensor, seen: Tensor, running: list[_Running]) -> tuple[list[int], list[int]]:
         eos = self._network.config.eos

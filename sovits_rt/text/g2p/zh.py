@@ -50,7 +50,7 @@ def phones(
         MissingExtraError: jieba or pypinyin is not installed.
     """
     if stray := _NOT_NORMALISED.search(norm_text):
-        raise TextError(f"The character {stray[0]!r} is not read in Mandarin; normalise the text first.")
+        raise TextError(f"the character {stray[0]!r} is not read in Mandarin, normalise the text first")
     chosen = {index: _override_phones(norm_text, index, pinyin) for index, pinyin in overrides.items()}
     names: list[str] = []
     phones_per_character: list[int] = []
@@ -91,17 +91,17 @@ def _phones(char: str, initial: str, final: str) -> tuple[str, ...]:
     found = syllable_phones(initial, final)
     if found is None:
         raise TextError(
-            f"The character {char!r} has no Mandarin syllable; replace it or give its pinyin as in [字](/zi4/)."
+            f"the character {char!r} has no Mandarin syllable, replace it or give its pinyin as in [字](/zi4/)"
         )
     return found
 
 
 def _override_phones(norm_text: str, index: int, pinyin: str) -> tuple[str, str]:
     if not 0 <= index < len(norm_text) or norm_text[index] in PUNCTUATION:
-        raise TextError(f"The pinyin {pinyin!r} is for position {index} of {norm_text!r}, where there is no character.")
+        raise TextError(f"the pinyin {pinyin!r} is for position {index} of {norm_text!r}, where no character is")
     found = pinyin_phones(pinyin)
     if found is None:
         raise TextError(
-            f"There is no Mandarin syllable {pinyin!r}; write pinyin with a tone digit from 1 to 5, as in zhang3."
+            f"there is no Mandarin syllable {pinyin!r}, write pinyin with a tone digit from 1 to 5, as in zhang3"
         )
     return found

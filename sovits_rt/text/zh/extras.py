@@ -19,5 +19,5 @@ def load_optional(module: str, extra: str) -> ModuleType:
             if error.name != package:
                 raise
     raise MissingExtraError(
-        f'Chinese text needs the package {package!r}, which is not installed: pip install "sovits-rt[{extra}]".'
+        f'Chinese text needs the package {package!r}, which is not installed: pip install "sovits-rt[{extra}]"'
     )

@@ -35,8 +35,8 @@ _UNITS = (
 _NUMBER = r"(?:-?\d+(?:\.\d+)?|\.\d+)"
 _UNIT = f"(?:%|°C|℃|度|摄氏度|{'|'.join(name for name, _ in _UNITS)})"
 
-# What may follow a number that is a quantity. Only the beginning of such a word matters, so one character stands for all
-# words that start with it.
+# What may follow a number that is a quantity. Only the beginning of such a word matters, so one character stands for
+# all words that start with it.
 _COUNTED = (
     "(?=[万丈世丘丝两个丸亩人亿代令件伏位例元冬出刀分列刻勺匹千升单卮厘双叠口只台合名吨周啖回场块坡堂堆堵墙壳壶处夏夜天头套季客家"
     "寸对寻封尺尾层山岁岭常幅幢平年床座张忽户所手扎打批把担挑捆撮支斗斛斤方日旬时春曲更月本朵条杯板枚枝架栋株根桶棵段毛毫江泡注溪炮煲"

@@ -6,7 +6,7 @@ its tone digit.
 
 from sovits_rt.text.zh.merge import is_third_tone
 from sovits_rt.text.zh.tables import tables
-from sovits_rt.text.zh.words import Word, shortest_subword
+from sovits_rt.text.zh.words import Word, two_parts
 
 _PARTICLES = "吧呢哈啊呐噻嘛吖嗨呐哦哒额滴哩哟喽啰耶喔诶的地得"
 _MEASURED_BY_GE = "几有两半多各整每做是"
@@ -64,12 +64,7 @@ def _neutral(word: Word, finals: list[str]) -> None:
         _set_tone(finals, measure, "5")
     elif _is_neutral_word(text):
         _set_tone(finals, -1, "5")
-    # Words inside the word. A shortest word from its middle is looked up as it is, yet changes the last syllable.
-    subword = shortest_subword(text)
-    if text.startswith(subword):
-        parts = (subword, text[len(subword) :])
-    else:
-        parts = (text[: -len(subword)], subword)
+    parts = two_parts(text)
     if _is_neutral_word(parts[0]):
         _set_tone(finals, len(parts[0]) - 1, "5")
     if _is_neutral_word(parts[1]):
@@ -110,8 +105,7 @@ def _third(word: str, finals: list[str]) -> None:
 
 
 def _third_of_three(word: str, finals: list[str]) -> None:
-    subword = shortest_subword(word)
-    first_length = len(subword) if word.startswith(subword) else len(word) - len(subword)
+    first_length = len(two_parts(word)[0])
     if all(map(is_third_tone, finals)):
         if first_length == 2:  # 蒙古/包
             _set_tone(finals, 0, "2")

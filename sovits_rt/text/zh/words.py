@@ -20,9 +20,16 @@ def tagged_words(text: str) -> list[Word]:
 
 
 @functools.lru_cache(maxsize=16384)
-def shortest_subword(word: str) -> str:
-    """The shortest of the words inside a word, the first of them where several are equally short; maybe all of it."""
-    return min(_tokenizer().cut_for_search(word), key=len)
+def two_parts(word: str) -> tuple[str, str]:
+    """Split a word at its shortest subword, the first of them where several are equally short.
+
+    The second part is empty where nothing is inside the word. A subword from the middle is returned as the second part
+    although the word does not end in it, as upstream does; the lengths of the parts always add up.
+    """
+    shortest: str = min(_tokenizer().cut_for_search(word), key=len)
+    if word.startswith(shortest):
+        return shortest, word[len(shortest) :]
+    return word[: -len(shortest)], shortest
 
 
 @functools.cache

@@ -1,0 +1,143 @@
+"""What of the engine is tuned, and how a tuned profile is found: autotune's subject for speech.
+
+One unit of work is a paragraph of short sentences (prefill, decoding, rendering) and one longer sentence that is only
+rendered. Its phones, prompt and voice are made from a fixed seed and the number of tokens is fixed, since speed does not
+depend on what is said; quality is judged on the same networks, with the numbers they give at full precision.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from autotune import knobs
+from autotune.duel import Effort, Rules
+from autotune.machine import Machine
+from autotune.measure import Gate
+from autotune.subject import Outputs, SubjectName
+from sovits_rt import process, quality
+from sovits_rt.backends.eager import Eager
+from sovits_rt.checkpoints.layout import ModelPaths
+from sovits_rt.settings import Settings, untuned
+
+SCENARIO = "throughput"
+MAX_MEMORY_SHARE = 0.6
+LONGEST_SENTENCE = 2048  # positions of key/value memory that a slot may come to hold
+FORCED_RUNS, FORCED_TOKENS = 4, 128
+
+# In 90 s on two cores there is time for two or three trials: fewer pairs, and one round of finals.
+QUICK = Rules(
+    explore=Effort(pairs=8, drop=True, settle=0.05),
+    null=Effort(pairs=4, drop=False, settle=0.0),
+    final=Effort(pairs=8, drop=False, settle=0.03),
+    final_rounds=1,
+    finalists=2,
+    least_pairs=4,
+    warm_passes=2,
+    steady=0.2,
+)
+THOROUGH = Rules()
+THOROUGH_FROM_SECONDS = 300.0
+
+
+def rules_for(budget_seconds: float) -> Rules:
+    return THOROUGH if budget_seconds >= THOROUGH_FROM_SECONDS else QUICK
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSubject:
+    """gpt, sovits: checkpoints. shape: their sizes, as `checkpoints.shape.model_shape` says. See autotune.subject."""
+
+    gpt: str
+    sovits: str
+    shape: str
+
+    @property
+    def name(self) -> str:
+        return subject_name(self.shape)
+
+    @property
+    def settings_type(self) -> type[Settings]:
+        return Settings
+
+    def default(self, machine: Machine) -> Settings:
+        return untuned(machine)
+
+    def reject(self, settings: Settings, machine: Machine) -> str | None:
+        layers, width = (int(part) for part in self.shape.split("-")[0].split("x"))
+        slot_bytes = 2 * layers * width * LONGEST_SENTENCE * (2 if settings.semantic.precision == "bf16" else 4)
+        needed = slot_bytes * settings.semantic.slots
+        devices = machine.devices_of(settings.process.device)
+        room = devices[0].memory_bytes if devices and settings.process.device != "cpu" else machine.memory.usable_bytes
+        if needed > MAX_MEMORY_SHARE * room:
+            return f"{settings.semantic.slots} slots of long sentences need {needed >> 20} MiB of {room >> 20} MiB"
+        return None
+
+    def environment(self, settings: Settings, machine: Machine) -> Mapping[str, str]:
+        return process.environment(settings.process, machine)
+
+    def cost(self, settings: Settings) -> tuple[float, ...]:
+        stages = (settings.semantic, settings.acoustic)
+        return (
+            sum(stage.precision != "fp32" for stage in stages),
+            sum(not isinstance(stage.backend, Eager) for stage in stages),
+            settings.process.thread_share,
+            settings.process.cores != "unpinned",
+            settings.process.wait_policy != "passive",
+            settings.semantic.slots,
+            settings.acoustic.window,
+        )
+
+    def open(self, settings: Settings, machine: Machine) -> "SpeechRunner":
+        process.apply(settings.process, machine)
+        process.set_threads(settings.process, machine)
+        return SpeechRunner(ModelPaths(gpt=Path(self.gpt), sovits=Path(self.sovits)), settings)
+
+
+def subject_name(shape: str) -> str:
+    return f"gpt-sovits-{shape}"
+
+
+def subject_for(paths: ModelPaths, shape: str) -> SubjectName:
+    gpt, sovits = paths.require("gpt", "always"), paths.require("sovits", "always")
+    arguments = {"gpt": str(gpt.resolve()), "sovits": str(sovits.resolve()), "shape": shape}
+    return SubjectName("sovits_rt.tuning:SpeechSubject", arguments)
+
+
+def seeds(machine: Machine) -> list[Settings]:
+    """Settings worth trying first: more sentences at once, half precision where the hardware has it, compiled code."""
+    start = untuned(machine)
+    wide = replace(start, semantic=replace(start.semantic, slots=16))
+    half = replace(
+        wide,
+        semantic=replace(wide.semantic, precision="bf16"),
+        acoustic=replace(wide.acoustic, precision="bf16"),
+    )
+    native_half = bool(machine.accelerators) or bool({"avx512_bf16", "amx_bf16", "bf16"} & set(machine.cpu.isa))
+    spinning = replace(wide, process=replace(wide.process, wait_policy="active"))
+    return [*([half] if native_half else []), wide, spinning]
+
+
+class SpeechRunner:
+    """The engine under measurement. See autotune.subject.Runner."""
+
+    units = 1
+
+    def __init__(self, paths: ModelPaths, settings: Settings) -> None:
+        from sovits_rt.rehearsal import Rehearsal
+
+        self._rehearsal = Rehearsal(paths, settings)
+        self._judged = {"exact": np.array(is_exact(settings)), **self._rehearsal.forced(FORCED_RUNS, FORCED_TOKENS)}
+
+    def run(self, unit: int) -> Outputs:
+        return {**self._rehearsal.perform(), **self._judged}
+
+    def compare(self, unit: int, reference: Outputs, output: Outputs) -> Sequence[Gate]:
+        return quality.gates(reference, output, exact=bool(output["exact"]))
+
+
+def is_exact(settings: Settings) -> bool:
+    """Whether every knob that may change the audio is at its default."""
+    chosen, plain = knobs.flatten(settings), knobs.flatten(Settings())
+    return all(chosen.get(each.path) == plain.get(each.path) for each in knobs.walk(Settings) if not each.exact)

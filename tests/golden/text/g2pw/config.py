@@ -1,0 +1,3 @@
+use_mask = True
+use_char_phoneme = False
+window_size = None
