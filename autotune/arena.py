@@ -85,7 +85,7 @@ class Arena:
 
     def __init__(self, name: SubjectName, subject: Subject, machine: Machine, rules: Rules, seed: int) -> None:
         self._name, self._subject, self._machine, self._rules = name, subject, machine, rules
-        self._default = knobs.default(subject.settings_type)
+        self._default = subject.default(machine)
         self._generator = np.random.default_rng(seed)
         self._scratch = tempfile.TemporaryDirectory(prefix="autotune-")
         self._folder = Path(self._scratch.name)
@@ -268,7 +268,7 @@ class Arena:
         return self._facts
 
     def _environment(self, settings: Any) -> dict[str, str]:
-        return checked_environment(self._subject.environment(settings))
+        return checked_environment(self._subject.environment(settings, self._machine))
 
     def _explained(self, failure: Failure) -> str:
         if failure.outcome is not Outcome.TIMED_OUT:

@@ -74,7 +74,7 @@ class Explorer:
                 load_if_exists=True,
             )
         earlier = self._earlier_winners()
-        default = knobs.default(subject.settings_type)
+        default = subject.default(machine)
         self._enqueue(default)
         first = self._ask()
         self.learn(first, 0.0, {"outcome": "control"})

@@ -64,7 +64,11 @@ class Subject(Protocol):
         """Why these settings can't work on this machine, as far as it is known without trying; else None."""
         ...
 
-    def environment(self, settings: Any) -> Mapping[str, str]:
+    def default(self, machine: Machine) -> Any:
+        """What is run without tuning: measured first, and what everything is compared with."""
+        ...
+
+    def environment(self, settings: Any, machine: Machine) -> Mapping[str, str]:
         """Variables that must be in place before the worker starts; see ENVIRONMENT_ALLOWED."""
         ...
 

@@ -104,7 +104,7 @@ class Session:
     ) -> None:
         self._judge, self._subject, self._machine = judge, subject, machine
         self._budget, self._listener, self._seed, self._rules = budget, listener, seed, rules
-        self._default = knobs.default(subject.settings_type)
+        self._default = subject.default(machine)
         self._started, self._budget_seconds = time.monotonic(), budget.left()
         self._history: list[TrialRecord] = []
         self._resolution = 0.0

@@ -126,47 +126,24 @@ class Engine:
 
     def speak(self, sentences: Sequence[Sentence], request: Request) -> Iterator[AudioChunk]:
         """Like `synth`, for sentences that are there already; the request's text is not looked at."""
-        voice = request.voice
-        if voice.made_for != self._models.sovits_digest:
-            raise RequestError("The voice was prepared with another SoVITS checkpoint; prepare it again with this one.")
-        said: Counter[tuple[int, ...]] = Counter()
-        noises = []
-        for sentence in sentences:
-            noises.append(SentenceNoise(request.seed, sentence.ids, said[sentence.ids]))
-            said[sentence.ids] += 1
-        return self._speak(sentences, noises, request)
-
-    def _speak(
-        self, sentences: Sequence[Sentence], noises: Sequence[SentenceNoise], request: Request
-    ) -> Iterator[AudioChunk]:
-        jobs = (self._job(index, each, noises[index], request) for index, each in enumerate(sentences))
+        noises = sentence_noises(sentences, request.seed)
         done: dict[int, AudioChunk] = {}
         following = 0
-        for job, tokens in self._decoder.decode(jobs):
-            chunk = self.render(sentences[job.index], tokens, noises[job.index], request, index=job.index)
-            done[job.index] = chunk
+        for index, tokens in self.decode(sentences, noises, request):
+            done[index] = self.render(sentences[index], tokens, noises[index], request, index=index)
             while following in done:
                 yield done.pop(following)
                 following += 1
 
-    def _job(self, index: int, sentence: Sentence, noise: SentenceNoise, request: Request) -> DecodeJob:
-        voice = request.voice
-        phones = np.concatenate([voice.prompt_phones, np.array(sentence.ids, np.int64)])
-        if len(phones) > self._models.t2s.positions:
-            raise TextError(
-                f"The sentence that begins with {sentence.text[:20]!r} has {len(phones)} phones with the prompt's, but "
-                f"at most {self._models.t2s.positions} can be spoken at once; choose a --split method that cuts it."
-            )
-        return DecodeJob(
-            index=index,
-            phones=phones,
-            bert=np.concatenate([voice.prompt_bert, self._features(sentence)]),
-            prompt_tokens=voice.prompt_tokens,
-            sampling=request.sampling,
-            noise=noise,
-            max_tokens=min(request.max_tokens, self._models.max_tokens),
-            end_of_speech=request.end_of_speech,
-        )
+    def decode(
+        self, sentences: Sequence[Sentence], noises: Sequence[Noise], request: Request
+    ) -> Iterator[tuple[int, Ints]]:
+        """(number of the sentence, its tokens [t]) for each sentence, as they get done. Raises RequestError."""
+        if request.voice.made_for != self._models.sovits_digest:
+            raise RequestError("The voice was prepared with another SoVITS checkpoint; prepare it again with this one.")
+        jobs = (self._job(index, each, noises[index], request) for index, each in enumerate(sentences))
+        for job, tokens in self._decoder.decode(jobs):
+            yield job.index, tokens
 
     def render(
         self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0
@@ -208,6 +185,25 @@ class Engine:
         job = self._job(0, sentence, SentenceNoise(0, sentence.ids, 0), request)
         return self._decoder.forced_logits(job, tokens)
 
+    def _job(self, index: int, sentence: Sentence, noise: Noise, request: Request) -> DecodeJob:
+        voice = request.voice
+        phones = np.concatenate([voice.prompt_phones, np.array(sentence.ids, np.int64)])
+        if len(phones) > self._models.t2s.positions:
+            raise TextError(
+                f"The sentence that begins with {sentence.text[:20]!r} has {len(phones)} phones with the prompt's, but "
+                f"at most {self._models.t2s.positions} can be spoken at once; choose a --split method that cuts it."
+            )
+        return DecodeJob(
+            index=index,
+            phones=phones,
+            bert=np.concatenate([voice.prompt_bert, self._features(sentence)]),
+            prompt_tokens=voice.prompt_tokens,
+            sampling=request.sampling,
+            noise=noise,
+            max_tokens=min(request.max_tokens, self._models.max_tokens),
+            end_of_speech=request.end_of_speech,
+        )
+
     def _prompt(self, text: str, language: str, dictionary: Dictionary | None) -> Sentence | None:
         if not text:
             return None
@@ -229,3 +225,13 @@ class Engine:
             if any(segment.word2ph is not None for segment in prompt.segments):
                 ingredients.append(self._models.digest("bert"))
         return voice_key(ingredients)
+
+
+def sentence_noises(sentences: Sequence[Sentence], seed: int) -> list[SentenceNoise]:
+    """Each sentence's own randomness; one that is said twice gets other numbers the second time."""
+    said: Counter[tuple[int, ...]] = Counter()
+    noises = []
+    for sentence in sentences:
+        noises.append(SentenceNoise(seed, sentence.ids, said[sentence.ids]))
+        said[sentence.ids] += 1
+    return noises

@@ -22,21 +22,21 @@ SIGNAL_TO_NOISE_DECIBELS = 25.0
 
 def gates(reference: Outputs, output: Outputs, *, exact: bool) -> list[Gate]:
     """reference, output: of Rehearsal.perform and forced, same keys. exact: whether the settings claim to be."""
-    found = [_length(reference, output), _loudness(reference["rendered"], output["rendered"])]
+    found = [_length(reference, output), _loudness(reference["wave"], output["wave"])]
     if not all(gate.passed for gate in found):
         return found
     if exact:
-        return [*found, _same_tokens(reference, output), _same_wave(reference["rendered"], output["rendered"])]
+        return [*found, _same_tokens(reference, output), _same_wave(reference["wave"], output["wave"])]
     return [
         *found,
         _divergence(reference["logits"], output["logits"]),
         _agreement(reference["logits"], output["logits"]),
-        _signal_to_noise(reference["rendered"], output["rendered"]),
+        _signal_to_noise(reference["wave"], output["wave"]),
     ]
 
 
 def _length(reference: Outputs, output: Outputs) -> Gate:
-    names = ("spoken", "rendered", "tokens", "logits")
+    names = ("wave", "tokens", "logits")
     differing = sum(reference[name].shape != output[name].shape for name in names)
     return Gate("length", differing == 0, float(differing), 0.0, "outputs of another length")
 

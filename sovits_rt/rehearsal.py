@@ -6,69 +6,67 @@ fed with the same tokens on both sides ("forced"), so that one differing choice 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sovits_rt.checkpoints.layout import ModelPaths
-from sovits_rt.engine import Engine
-from sovits_rt.noise import SentenceNoise
+from sovits_rt.engine import Engine, sentence_noises
 from sovits_rt.settings import Settings
 from sovits_rt.types import Floats, Request, Sampling, Segment, Sentence
 
 SEED = 20
 PHONE_IDS = 320  # those that every symbol table has
-SILENT_AFTER = 0.0
+TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """sentences of `tokens` tokens each after a prompt; then one of `long_tokens` that is only rendered."""
+    """A paragraph of `sentences` with `tokens` tokens each that is only decoded, and one sentence that is only rendered.
 
-    sentences: int = 8
-    tokens: int = 4
-    phones: int = 10
-    prompt_phones: int = 8
-    prompt_tokens: int = 12
-    long_tokens: int = 50
+    The rendered one has as many tokens as the paragraph, so that both halves weigh as in real speech.
+    """
+
+    sentences: int
+    tokens: int
+    phones: int
+    prompt_phones: int
+    prompt_tokens: int
+
+
+BRIEF = Workload(sentences=8, tokens=4, phones=10, prompt_phones=8, prompt_tokens=8)
+FULL = Workload(sentences=16, tokens=6, phones=20, prompt_phones=16, prompt_tokens=32)
 
 
 class Rehearsal:
-    def __init__(self, paths: ModelPaths, settings: Settings, work: Workload | None = None) -> None:
+    def __init__(self, paths: ModelPaths, settings: Settings, work: Workload) -> None:
         self._engine = Engine.load(paths, settings)
-        self._work = Workload() if work is None else work
-        generator = np.random.default_rng(SEED)
-        self._generator = generator
-        voice = self._engine.invented_voice(generator, self._work.prompt_phones, self._work.prompt_tokens)
+        self._generator = np.random.default_rng(SEED)
         self._request = Request(
             text="",
             language="",
-            voice=voice,
+            voice=self._engine.invented_voice(self._generator, work.prompt_phones, work.prompt_tokens),
             sampling=Sampling(top_k=1),
-            fragment_interval_seconds=SILENT_AFTER,
-            noise_scale=0.5,
-            max_tokens=self._work.tokens,
+            max_tokens=work.tokens,
             end_of_speech=False,
         )
-        self._sentences = [self._sentence(self._work.phones) for _ in range(self._work.sentences)]
-        self._long = self._sentence(self._work.long_tokens)
-        self._long_tokens = generator.integers(0, 1024, self._work.long_tokens)
+        self._sentences = [self._sentence(work.phones) for _ in range(work.sentences)]
+        self._noises = sentence_noises(self._sentences, SEED)
+        self._long = self._sentence(work.sentences * work.tokens)
+        self._long_tokens = self._generator.integers(0, TOKENS, work.sentences * work.tokens)
 
-    def perform(self) -> Mapping[str, np.ndarray]:
-        """Speak the paragraph, render the long sentence."""
-        chunks = list(self._engine.speak(self._sentences, self._request))
-        noise = SentenceNoise(SEED, self._long.ids, 0)
-        rendered = self._engine.render(self._long, self._long_tokens, noise, self._request)
-        return {
-            "tokens": np.stack([chunk.tokens for chunk in chunks]),
-            "spoken": np.concatenate([chunk.wave for chunk in chunks]),
-            "rendered": rendered.wave,
-        }
+    def perform(self) -> Mapping[str, NDArray[Any]]:
+        """tokens [sentences, tokens] of the paragraph, wave [samples] of the rendered sentence."""
+        decoded = dict(self._engine.decode(self._sentences, self._noises, self._request))
+        chunk = self._engine.render(self._long, self._long_tokens, self._noises[0], self._request)
+        return {"tokens": np.stack([decoded[index] for index in range(len(decoded))]), "wave": chunk.wave}
 
     def forced(self, runs: int, tokens: int) -> Mapping[str, Floats]:
         """logits [runs * tokens, V]: the decoder's, reading given tokens."""
         generator = np.random.default_rng(SEED + 1)
         rows = [
-            self._engine.forced_logits(self._sentences[run], generator.integers(0, 1024, tokens), self._request.voice)
+            self._engine.forced_logits(self._sentences[run], generator.integers(0, TOKENS, tokens), self._request.voice)
             for run in range(runs)
         ]
         return {"logits": np.concatenate(rows)}

@@ -1,7 +1,6 @@
 """What of the engine is tuned, and how a tuned profile is found: autotune's subject for speech.
 
-One unit of work is a paragraph of short sentences (prefill, decoding, rendering) and one longer sentence that is only
-rendered. Its phones, prompt and voice are made from a fixed seed and the number of tokens is fixed, since speed does not
+The unit of work is a paragraph of short sentences that is decoded and one longer sentence that is rendered. Its phones, prompt and voice are made from a fixed seed and the number of tokens is fixed, since speed does not
 depend on what is said; quality is judged on the same networks, with the numbers they give at full precision.
 """
 
@@ -37,21 +36,18 @@ QUICK = Rules(
     warm_passes=2,
     steady=0.2,
 )
-THOROUGH = Rules()
-THOROUGH_FROM_SECONDS = 300.0
-
-
-def rules_for(budget_seconds: float) -> Rules:
-    return THOROUGH if budget_seconds >= THOROUGH_FROM_SECONDS else QUICK
+BRIEF_UNDER_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechSubject:
-    """gpt, sovits: checkpoints. shape: their sizes, as `checkpoints.shape.model_shape` says. See autotune.subject."""
+    """gpt, sovits: checkpoints. shape: their sizes, as `checkpoints.shape.model_shape` says. brief: a smaller piece of
+    work, for short budgets. See autotune.subject."""
 
     gpt: str
     sovits: str
     shape: str
+    brief: bool
 
     @property
     def name(self) -> str:
@@ -92,16 +88,16 @@ class SpeechSubject:
     def open(self, settings: Settings, machine: Machine) -> "SpeechRunner":
         process.apply(settings.process, machine)
         process.set_threads(settings.process, machine)
-        return SpeechRunner(ModelPaths(gpt=Path(self.gpt), sovits=Path(self.sovits)), settings)
+        return SpeechRunner(ModelPaths(gpt=Path(self.gpt), sovits=Path(self.sovits)), settings, brief=self.brief)
 
 
 def subject_name(shape: str) -> str:
     return f"gpt-sovits-{shape}"
 
 
-def subject_for(paths: ModelPaths, shape: str) -> SubjectName:
+def subject_for(paths: ModelPaths, shape: str, *, brief: bool) -> SubjectName:
     gpt, sovits = paths.require("gpt", "always"), paths.require("sovits", "always")
-    arguments = {"gpt": str(gpt.resolve()), "sovits": str(sovits.resolve()), "shape": shape}
+    arguments = {"gpt": str(gpt.resolve()), "sovits": str(sovits.resolve()), "shape": shape, "brief": brief}
     return SubjectName("sovits_rt.tuning:SpeechSubject", arguments)
 
 
@@ -124,10 +120,10 @@ class SpeechRunner:
 
     units = 1
 
-    def __init__(self, paths: ModelPaths, settings: Settings) -> None:
-        from sovits_rt.rehearsal import Rehearsal
+    def __init__(self, paths: ModelPaths, settings: Settings, *, brief: bool) -> None:
+        from sovits_rt.rehearsal import BRIEF, FULL, Rehearsal
 
-        self._rehearsal = Rehearsal(paths, settings)
+        self._rehearsal = Rehearsal(paths, settings, BRIEF if brief else FULL)
         self._judged = {"exact": np.array(is_exact(settings)), **self._rehearsal.forced(FORCED_RUNS, FORCED_TOKENS)}
 
     def run(self, unit: int) -> Outputs:

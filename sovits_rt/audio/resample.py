@@ -4,15 +4,20 @@ soxr_hq       what `librosa.load(path, sr=…)` does; feeds HuBERT
 windowed_sinc what `torchaudio.transforms.Resample` does with its defaults; feeds spectrogram and speaker network
 """
 
+from __future__ import annotations
+
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
-import torch
 
 from sovits_rt.errors import AudioError
 from sovits_rt.types import Floats
+
+if TYPE_CHECKING:
+    import torch
 
 ZERO_CROSSINGS = 6  # of the sinc, on each side
 ROLLOFF = 0.99  # cut-off as a fraction of the lower Nyquist frequency
@@ -46,6 +51,8 @@ def windowed_sinc(samples: Floats, rate: int, target: int) -> Floats:
             f"A recording at {rate:,} Hz can't be resampled to {target:,} Hz exactly; save it with a usual rate, "
             "such as 44,100 or 48,000 Hz."
         )
+    import torch
+
     padded = torch.nn.functional.pad(torch.from_numpy(samples), (reach, reach + step))
     filtered = torch.nn.functional.conv1d(padded[None, None], sinc_filters(step, phases)[:, None], stride=step)
     length = math.ceil(phases * samples.shape[0] / step)
@@ -64,6 +71,8 @@ def sinc_filters(step: int, phases: int) -> torch.Tensor:
 
     Computed in float64 and rounded once; the reference does so too, and it shows in the sixth digit.
     """
+    import torch
+
     cutoff = min(step, phases) * ROLLOFF
     reach = filter_reach(step, phases)
     taps = torch.arange(-reach, reach + step, dtype=torch.float64) / step

@@ -5,6 +5,8 @@ Upstream replaces the first two bytes of some zip files by two digits that name 
 Storages are views of the mapped file: nothing is copied before a tensor is used. Tensors keep the mapping alive.
 """
 
+from __future__ import annotations
+
 import hashlib
 import mmap
 import struct
@@ -44,7 +46,7 @@ class Archive:
     header: str
     root: object
     spans: Mapping[str, tuple[int, int]]
-    _storages: "dict[str, Tensor]" = field(default_factory=dict)
+    _storages: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -57,14 +59,14 @@ class Archive:
         info = self.root.get("info") if isinstance(self.root, dict) else None
         return info if isinstance(info, str) else ""
 
-    def tensor(self, reference: TensorRef) -> "Tensor":
+    def tensor(self, reference: TensorRef) -> Tensor:
         """A view of the file. Raises CheckpointError if the storage is missing or has another size."""
         import torch
 
         flat = self._storage(reference.storage)
         return torch.as_strided(flat, reference.shape, reference.stride, reference.offset)
 
-    def _storage(self, storage: Storage) -> "Tensor":
+    def _storage(self, storage: Storage) -> Tensor:
         import torch
 
         dtype: torch.dtype = getattr(torch, storage.dtype)
@@ -78,7 +80,7 @@ class Archive:
             known = self._storages[storage.key] = self._view(start, storage.length, dtype)
         return known
 
-    def _view(self, start: int, length: int, dtype: "torch.dtype") -> "Tensor":
+    def _view(self, start: int, length: int, dtype: torch.dtype) -> Tensor:
         import torch
 
         if not length:

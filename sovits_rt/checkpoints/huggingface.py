@@ -1,13 +1,14 @@
 """Hugging Face folders: config.json with model.safetensors or pytorch_model.bin. HuBERT and the Chinese BERT."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.checkpoints.config import BertConfig, HubertConfig, Section
@@ -16,6 +17,9 @@ from sovits_rt.checkpoints.kinds import Kind, require
 from sovits_rt.checkpoints.weights import fold_weight_norm, read_tensors, require_finite
 from sovits_rt.checkpoints.wording import quoted
 from sovits_rt.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 

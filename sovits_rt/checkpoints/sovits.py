@@ -4,12 +4,13 @@ Upstream tells versions by header digits, by hash and by file size (process_ckpt
 differ in the phone table, the Pro versions have a speaker embedding layer. The header must agree with them.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.archive import Archive, open_archive
 from sovits_rt.checkpoints.config import SovitsConfig
@@ -21,6 +22,9 @@ from sovits_rt.checkpoints.weights import fold_weight_norm, read_tensors
 from sovits_rt.checkpoints.wording import quoted
 from sovits_rt.errors import CheckpointError
 from sovits_rt.versions import VERSIONS, ModelVersion
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 

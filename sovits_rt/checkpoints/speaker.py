@@ -1,14 +1,18 @@
 """The speaker verification network of the Pro versions, ERes2NetV2: a bare state dict, loaded as it is."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.checkpoints.files import Pathlike
 from sovits_rt.checkpoints.kinds import Kind, require
 from sovits_rt.checkpoints.weights import read_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,9 +1,10 @@
 """Text-to-semantic checkpoints (upstream: GPT weights, `.ckpt`): {weight: model.*, config, info}, usually float16."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.checkpoints.config import T2SConfig
@@ -13,6 +14,9 @@ from sovits_rt.checkpoints.pickles import TensorRef
 from sovits_rt.checkpoints.weights import read_tensors
 from sovits_rt.checkpoints.wording import quoted
 from sovits_rt.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PREFIX = "model."
 # Rows of the phone embedding -> symbol table. v1 reserved 512 rows for its 322 phones.

@@ -1,14 +1,17 @@
 """Tensors on their way from a file into a network: read, checked, weight norm folded, loaded without leniency."""
 
-from collections.abc import Collection, Iterable, Mapping
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.archive import Archive
 from sovits_rt.checkpoints.pickles import TensorRef
 from sovits_rt.checkpoints.wording import quoted, some
 from sovits_rt.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # Gain and direction: the names before and since PyTorch 2.0.
 _WEIGHT_NORM_NAMES = (("_g", "_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1"))
@@ -30,6 +33,8 @@ def read_tensors(archive: Archive, references: Mapping[str, TensorRef]) -> dict[
 
 def require_finite(weights: Mapping[str, Tensor], path: object) -> None:
     """Raises CheckpointError that names the first tensor with a NaN or an infinity."""
+    import torch
+
     for name, weight in weights.items():
         if not weight.is_floating_point() or not weight.numel():
             continue
@@ -47,6 +52,8 @@ def fold_weight_norm(weights: Mapping[str, Tensor], dim: int, path: object) -> d
 
     What torch.nn.utils.weight_norm computes for float32 parameters; other tensors stay as they are.
     """
+    import torch
+
     folded: dict[str, Tensor] = {}
     for name, weight in weights.items():
         gain_name, direction_name = _weight_norm_pair(name)
@@ -107,6 +114,8 @@ def load_into(
     may_ignore: names that the checkpoint may have and the module has not. In both, "head." stands for all below it.
     Raises CheckpointError if names or shapes differ; the module is then unchanged.
     """
+    import torch
+
     own = module.state_dict()
     missing = _beyond(own.keys() - weights.keys(), may_miss)
     unexpected = _beyond(weights.keys() - own.keys(), may_ignore)

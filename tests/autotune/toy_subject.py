@@ -113,7 +113,10 @@ class Toy:
     def reject(self, settings: Any, machine: Machine) -> str | None:
         return "this spare is never used" if getattr(settings, "spare", 0) == 2 else None
 
-    def environment(self, settings: Any) -> Mapping[str, str]:
+    def default(self, machine: Machine) -> Any:
+        return knobs.default(self.settings_type)
+
+    def environment(self, settings: Any, machine: Machine) -> Mapping[str, str]:
         return {"OMP_NUM_THREADS": "1"}
 
     def cost(self, settings: Any) -> tuple[float, ...]:

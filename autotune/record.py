@@ -1,0 +1,84 @@
+"""From a decision to the profile that is stored: the evidence with its samples, what was checked, what wrote it."""
+
+import datetime
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+from autotune import knobs
+from autotune.decision import Decision
+from autotune.fingerprint import fingerprint, software_stamp
+from autotune.machine import Machine
+from autotune.measure import Outcome
+from autotune.profile import Evidence, GateResult, Match, Profile, Provenance, profile_id
+from autotune.subject import Subject
+
+
+def profile_of(
+    decision: Decision,
+    subject: Subject,
+    machine: Machine,
+    *,
+    scenario: str,
+    objective: str,
+    unit: str,
+    tool: str,
+    version: str,
+    environment: Mapping[str, str],
+) -> Profile:
+    """objective: what was measured; unit: in words, with its direction; tool, version: who writes the profile."""
+    facts = fingerprint(machine)
+    outcomes = Counter(record.outcome.value for record in decision.history)
+    evidence = Evidence(
+        objective=objective,
+        unit=unit,
+        control_seconds=sum(decision.control.unit_seconds),
+        ratio=decision.ratio,
+        ci_low=decision.ci_low,
+        ci_high=decision.ci_high,
+        pairs=decision.pairs,
+        resolution=decision.resolution,
+        trials=decision.trials,
+        tuning_seconds=round(decision.seconds, 1),
+        software=software_stamp(machine),
+        date=datetime.date.today().isoformat(),
+        samples={
+            "ratio": tuple(round(math.exp(each), 5) for each in decision.samples),
+            **{
+                f"trial_{record.number}": tuple(round(math.exp(each), 5) for each in record.log_ratios)
+                for record in decision.history
+                if record.log_ratios
+            },
+        },
+        figures={
+            "control_peak_memory_bytes": float(decision.control.peak_memory_bytes),
+            "control_open_seconds": round(decision.control.open_seconds, 2),
+        },
+    )
+    return Profile(
+        id=profile_id(facts, subject.name, scenario),
+        subject=subject.name,
+        scenario=scenario,
+        status=decision.status,
+        match=Match.of(facts),
+        settings=knobs.dump(decision.settings),
+        provenance=Provenance(
+            tool=tool,
+            version=version,
+            space_key=knobs.space_key(subject.settings_type, machine),
+            counts=dict(outcomes),
+            note=decision.reason,
+        ),
+        environment=environment,
+        evidence=evidence,
+        quality=_quality(decision),
+    )
+
+
+def _quality(decision: Decision) -> tuple[GateResult, ...]:
+    """The gates of the trial that was chosen; none where the defaults stay."""
+    chosen = knobs.key(decision.settings)
+    for record in decision.history:
+        if knobs.key(record.settings) == chosen and record.outcome is Outcome.OK:
+            return tuple(GateResult(g.name, g.passed, g.value, g.limit, g.detail) for g in record.gates)
+    return ()
