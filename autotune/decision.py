@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from autotune.duel import Control
 from autotune.machine import Machine
-from autotune.measure import Outcome
+from autotune.measure import Gate, Outcome
 from autotune.stats import Estimate
 
 Status = Literal["verified", "default-confirmed", "candidate"]
@@ -29,6 +29,7 @@ class TrialRecord:
     open_seconds: float
     peak_memory_bytes: int
     seconds: float
+    gates: tuple[Gate, ...] = ()
 
     @property
     def promising(self) -> bool:

@@ -210,6 +210,7 @@ class Session:
             seen.open_seconds,
             seen.peak_memory_bytes,
             time.monotonic() - start,
+            seen.gates,
         )
 
     def _contenders(self) -> list[TrialRecord]:

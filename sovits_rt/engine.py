@@ -1,9 +1,9 @@
 """Text to speech: joins the stages and holds no arithmetic.
 
-    engine = Engine.load(ModelPaths(gpt=…, sovits=…, hubert=…, bert=…))
-    voice = engine.prepare([Path("reference.wav")], text="What is said in it.", language="en")
-    for chunk in engine.synth(Request("Hello.", "en", voice)):
-        play(chunk.samples, chunk.sample_rate)
+engine = Engine.load(ModelPaths(gpt=…, sovits=…, hubert=…, bert=…))
+voice = engine.prepare([Path("reference.wav")], text="What is said in it.", language="en")
+for chunk in engine.synth(Request("Hello.", "en", voice)):
+    play(chunk.samples, chunk.sample_rate)
 """
 
 from collections import Counter
@@ -25,8 +25,8 @@ from sovits_rt.errors import RequestError, TextError
 from sovits_rt.models import Models
 from sovits_rt.noise import Noise, SentenceNoise
 from sovits_rt.settings import Settings
+from sovits_rt.stages import frontend as bert_frontend
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
-from sovits_rt.stages.frontend import features
 from sovits_rt.stages.reference import ReferenceEncoder
 from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Step
 from sovits_rt.text import Dictionary
@@ -98,7 +98,7 @@ class Engine:
         voice = Voice(
             made_for=self._models.sovits_digest,
             prompt_phones=np.array([] if prompt is None else prompt.ids, np.int64),
-            prompt_bert=np.zeros((0, 1024), np.float32) if prompt is None else self._features(prompt),
+            prompt_bert=np.zeros((0, 1024), np.float32) if prompt is None else self.features(prompt),
             prompt_tokens=tokens,
             style=style,
             style_text=style_text,
@@ -145,9 +145,7 @@ class Engine:
         for job, tokens in self._decoder.decode(jobs):
             yield job.index, tokens
 
-    def render(
-        self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0
-    ) -> AudioChunk:
+    def render(self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0) -> AudioChunk:
         """Tokens [t] of one sentence to sound; what `synth` does with tokens that it has just decoded."""
         utterance = Utterance(
             tokens=tokens,
@@ -166,6 +164,11 @@ class Engine:
             samples=finish_sentence(wave, self.sample_rate, pause),
             sample_rate=self.sample_rate,
         )
+
+    def features(self, sentence: Sentence) -> Floats:
+        """[n_phones, 1024]: what the decoder is told of a sentence besides its phones; zeros but for Chinese."""
+        chinese = any(segment.word2ph is not None for segment in sentence.segments)
+        return bert_frontend.features(sentence, self._models.bert if chinese else None)
 
     def invented_voice(self, generator: np.random.Generator, phones: int, tokens: int) -> Voice:
         """A voice of nobody, with a prompt of the given lengths: for measurements."""
@@ -196,7 +199,7 @@ class Engine:
         return DecodeJob(
             index=index,
             phones=phones,
-            bert=np.concatenate([voice.prompt_bert, self._features(sentence)]),
+            bert=np.concatenate([voice.prompt_bert, self.features(sentence)]),
             prompt_tokens=voice.prompt_tokens,
             sampling=request.sampling,
             noise=noise,
@@ -209,10 +212,6 @@ class Engine:
             return None
         symbols = self._models.version.symbols
         return frontend.prepare_prompt(text, language, symbols=symbols, dictionary=dictionary)
-
-    def _features(self, sentence: Sentence) -> Floats:
-        chinese = any(segment.word2ph is not None for segment in sentence.segments)
-        return features(sentence, self._models.bert if chinese else None)
 
     def _voice_key(self, references: Sequence[Path], prompt: Sentence | None) -> str:
         if self._voices is None:

@@ -48,7 +48,9 @@ def _cores_unavailable(name: object, machine: Machine) -> str | None:
 def _share_unavailable(share: object, machine: Machine) -> str | None:
     assert isinstance(share, float)
     larger = [each for each in _SHARES if each > share]
-    same = [each for each in larger if round(machine.usable_cores * each) == max(1, round(machine.usable_cores * share))]
+    same = [
+        each for each in larger if round(machine.usable_cores * each) == max(1, round(machine.usable_cores * share))
+    ]
     return f"gives as many threads here as {same[0]}" if same else None
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from autotune import knobs
+from autotune.decision import Decision, Listener
 from autotune.duel import Effort, Rules
 from autotune.machine import Machine
 from autotune.measure import Gate
+from autotune.profile import Profile
+from autotune.record import profile_of
 from autotune.subject import Outputs, SubjectName
-from sovits_rt import process, quality
+from sovits_rt import __version__, process, quality
 from sovits_rt.backends.eager import Eager
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.settings import Settings, untuned
@@ -137,3 +140,49 @@ def is_exact(settings: Settings) -> bool:
     """Whether every knob that may change the audio is at its default."""
     chosen, plain = knobs.flatten(settings), knobs.flatten(Settings())
     return all(chosen.get(each.path) == plain.get(each.path) for each in knobs.walk(Settings) if not each.exact)
+
+
+def tune(
+    paths: ModelPaths,
+    shape: str,
+    machine: Machine,
+    *,
+    budget_seconds: float,
+    max_trials: int,
+    first: Sequence[Settings] = (),
+    storage: Path | None = None,
+    listener: Listener | None = None,
+    seed: int = 0,
+) -> tuple[Profile, Decision]:
+    """Find how this machine runs the models best; the profile is not stored yet.
+
+    first: settings to try before all others, such as those of the nearest profile. storage: an SQLite file for the study.
+    Raises what `autotune.tuner.tune` raises; Ctrl-C gives the best so far once the defaults are measured.
+    """
+    from autotune import tuner
+
+    brief = budget_seconds < BRIEF_UNDER_SECONDS
+    name = subject_for(paths, shape, brief=brief)
+    decision = tuner.tune(
+        name,
+        machine,
+        budget_seconds=budget_seconds,
+        max_trials=max_trials,
+        seeds=[*first, *seeds(machine)],
+        storage=storage,
+        listener=listener,
+        seed=seed,
+        rules=QUICK if brief else Rules(),
+    )
+    profile = profile_of(
+        decision,
+        name.create(),
+        machine,
+        scenario=SCENARIO,
+        objective="seconds to decode a paragraph of short sentences and to render as many tokens in one piece",
+        unit="seconds, smaller is better",
+        tool="sovits-rt",
+        version=__version__,
+        environment={},
+    )
+    return profile, decision

@@ -40,17 +40,27 @@ def load_reference(path: str | Path) -> Reference:
         AudioError: unreadable (see files.read), silent, or not between 3 and 10 seconds long.
     """
     samples, rate = read_speech(path)
+    return Reference(
+        wav16k=np.concatenate([content_wave(path, samples, rate), np.zeros(TRAILING_ZEROS, np.float32)]),
+        wav32k=style_wave(path, samples, rate),
+        duration_seconds=samples.shape[1] / rate,
+    )
+
+
+def check_reference(path: str | Path) -> None:
+    """Raises AudioError if `load_reference` would refuse the recording. Needs no torch."""
+    content_wave(path, *read_speech(path))
+
+
+def content_wave(path: str | Path, samples: Floats, rate: int) -> Floats:
+    """[channels, n] at `rate` to [m] at 16 kHz, 3 to 10 seconds long."""
     wav16k = soxr_hq(samples.mean(axis=0), rate, CONTENT_RATE)
     if not SHORTEST <= wav16k.shape[0] <= LONGEST:
         raise AudioError(
             f"The reference {path} lasts {wav16k.shape[0] / CONTENT_RATE:.2f} s; it must last 3 to 10 s: "
             f"{'give a longer recording' if wav16k.shape[0] < SHORTEST else 'cut out a shorter stretch'}."
         )
-    return Reference(
-        wav16k=np.concatenate([wav16k, np.zeros(TRAILING_ZEROS, np.float32)]),
-        wav32k=style_wave(path, samples, rate),
-        duration_seconds=samples.shape[1] / rate,
-    )
+    return wav16k
 
 
 def load_auxiliary(path: str | Path) -> Floats:

@@ -1,7 +1,7 @@
 """Upstream's model files, read without running anything in them, as typed configurations and strict weights.
 
-Knows files, not networks: the engine builds a network from a configuration and calls load_into. torch is imported by the
-first function that needs it: what a file is can be said before the process is set up for torch.
+Knows files, not networks: the engine builds a network from a configuration and calls load_into. torch is imported
+by the first function that needs it: what a file is can be said before the process is set up for torch.
 """
 
 from sovits_rt.checkpoints.config import BertConfig, HubertConfig, SovitsConfig, T2SConfig
@@ -34,4 +34,3 @@ __all__ = [
     "load_t2s",
     "weights_file",
 ]
-

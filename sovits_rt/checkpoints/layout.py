@@ -52,8 +52,8 @@ class ModelPaths:
         path: Path | None = getattr(self, part)
         if path is None:
             raise CheckpointError(
-                f"No path is known for the {part} model, which is needed {why}; give it with {_OPTION[part]}, or name a "
-                "folder with upstream's layout with --models."
+                f"No path is known for the {part} model, which is needed {why}; give it with {_OPTION[part]}, or name "
+                "a folder in upstream's layout with --models."
             )
         return path
 

@@ -1,24 +1,36 @@
-"""The sizes that decide how fast a pair of checkpoints runs, as a short name. Needs no torch."""
+"""What can be said of a pair of checkpoints before they are loaded: version, sizes, whether they fit. No torch here."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.checkpoints.config import SovitsConfig, T2SConfig
 from sovits_rt.checkpoints.files import Pathlike
 from sovits_rt.checkpoints.kinds import Kind, require
+from sovits_rt.checkpoints.sovits import recognise_version, require_same_table
+from sovits_rt.checkpoints.t2s import t2s_symbols
+from sovits_rt.versions import ModelVersion
 
 
-def model_shape(gpt: Pathlike, sovits: Pathlike) -> str:
-    """For the published v2 pair "24x512-512": layers and width of the decoder, channels of the generator.
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """shape: the sizes that decide how fast the pair runs: layers and width of the decoder, channels of the generator;
+    "24x512-512" for the published v2 pair."""
 
-    Raises CheckpointError as the loaders do.
-    """
+    version: ModelVersion
+    shape: str
+
+
+def preview(gpt: Pathlike, sovits: Pathlike) -> Preview:
+    """Raises CheckpointError as the loaders do, as far as tables of contents tell."""
     decoder = open_archive(gpt)
-    require(decoder, Kind.T2S)
+    decoder_tensors = require(decoder, Kind.T2S)
     acoustic = open_archive(sovits)
-    require(acoustic, Kind.SOVITS)
+    acoustic_tensors = require(acoustic, Kind.SOVITS)
     assert isinstance(decoder.root, Mapping)
     assert isinstance(acoustic.root, Mapping)
     t2s = T2SConfig.read(decoder.root.get("config"), decoder.path)
-    generator = SovitsConfig.read(acoustic.root.get("config"), acoustic.path)
-    return f"{t2s.n_layer}x{t2s.hidden_dim}-{generator.upsample_initial_channel}"
+    config = SovitsConfig.read(acoustic.root.get("config"), acoustic.path)
+    version, _ = recognise_version(acoustic, acoustic_tensors, config)
+    require_same_table(decoder.path, t2s_symbols(t2s, decoder_tensors, decoder.path), acoustic.path, version)
+    return Preview(version, f"{t2s.n_layer}x{t2s.hidden_dim}-{config.upsample_initial_channel}")

@@ -123,10 +123,15 @@ def _configured_version(archive: Archive) -> str:
 
 def check_pairing(t2s: T2SCheckpoint, sovits: SovitsCheckpoint) -> None:
     """Raises CheckpointError if the two models were trained on different phone tables: speech would be gibberish."""
-    wanted = sovits.version.symbols
-    if t2s.symbols != wanted:
+    require_same_table(t2s.path, t2s.symbols, sovits.path, sovits.version)
+
+
+def require_same_table(t2s: Path, symbols: str, sovits: Path, version: ModelVersion) -> None:
+    """`check_pairing` before anything is loaded."""
+    wanted = version.symbols
+    if symbols != wanted:
         which = "v1" if wanted == "v1" else "v2 or later"
         raise CheckpointError(
-            f"{t2s.path} (T2S, phone table {t2s.symbols}) does not go with {sovits.path} "
-            f"(SoVITS {sovits.version.name}, phone table {wanted}): give a T2S model of {which}."
+            f"{t2s} (T2S, phone table {symbols}) does not go with {sovits} "
+            f"(SoVITS {version.name}, phone table {wanted}): give a T2S model of {which}."
         )

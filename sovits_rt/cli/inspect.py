@@ -23,5 +23,7 @@ def inspect_command(path: Path, as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None)
     for name, value in found.items():
-        table.add_row(name.replace("_", " "), json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value)
+        table.add_row(
+            name.replace("_", " "), json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+        )
     Console().print(table)

@@ -15,9 +15,14 @@ _FILE = click.Path(path_type=Path)
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 LANGUAGE = click.option(
-    "--lang", default="auto", show_default=True, help="Language of the text: zh (also mixed with English), en, auto, all_zh."
+    "--lang",
+    default="auto",
+    show_default=True,
+    help="Language of the text: zh (also mixed with English), en, auto, all_zh.",
 )
-SPLIT = click.option("--split", default="cut5", show_default=True, help="How the text is cut into sentences: cut0 … cut5.")
+SPLIT = click.option(
+    "--split", default="cut5", show_default=True, help="How the text is cut into sentences: cut0 … cut5."
+)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -43,12 +48,16 @@ model_options = together(
     click.option("--hubert", type=_FILE, help="Folder of chinese-hubert-base."),
     click.option("--bert", type=_FILE, help="Folder of chinese-roberta-wwm-ext-large (Chinese text)."),
     click.option("--speaker", type=_FILE, help="ERes2NetV2 file (v2Pro, v2ProPlus)."),
-    click.option("--models", type=_FILE, help="Folder in upstream's layout (…/pretrained_models); see --model-version."),
+    click.option(
+        "--models", type=_FILE, help="Folder in upstream's layout (…/pretrained_models); see --model-version."
+    ),
     click.option("--model-version", default="v2", show_default=True, help="Which base models to take from --models."),
     click.option("--config", type=_FILE, help="Upstream's tts_infer.yaml."),
 )
 voice_options = together(
-    click.option("--ref", "references", type=_FILE, multiple=True, help="Reference recording, 3 to 10 s; repeat to mix."),
+    click.option(
+        "--ref", "references", type=_FILE, multiple=True, help="Reference recording, 3 to 10 s; repeat to mix."
+    ),
     click.option("--ref-text", default="", help="What the first reference says; without it, prompt-free mode."),
     click.option("--ref-lang", default="auto", show_default=True, help="Language of --ref-text."),
 )
@@ -82,7 +91,9 @@ def model_paths(
 def read_text(words: str | None, text: str | None, text_file: Path | None) -> str:
     given = [each for each in (words, text, text_file) if each is not None]
     if len(given) != 1:
-        raise click.UsageError(f"{'no text' if not given else 'more than one text'} was given; give TEXT, --text or --text-file")
+        raise click.UsageError(
+            f"{'no text' if not given else 'more than one text'} was given; give TEXT, --text or --text-file"
+        )
     if text_file is not None:
         try:
             return text_file.read_text(encoding="utf-8-sig")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autotune import knobs
 from autotune.knobs import Choice, IntRange, knob
 from autotune.machine import Cpu, Machine, Memory, Software
 from autotune.measure import Gate
