@@ -23,7 +23,7 @@ TOKENS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A paragraph of `sentences` with `tokens` tokens each that is only decoded, and one sentence that is only rendered.
+    """A paragraph of `sentences` with `tokens` tokens each, only decoded, and one sentence that is only rendered.
 
     The rendered one has as many tokens as the paragraph, so that both halves weigh as in real speech.
     """

@@ -1,4 +1,4 @@
-"""Which settings a run uses, and why: defaults < nearest profile < this machine's profile < single knobs. Needs no torch."""
+"""Which settings a run uses, and why: defaults < nearest profile < this machine's profile < single knobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Every knob of the runtime. A field here is the only declaration: probe, search, profile, command line and README read it."""
+"""Every knob of the runtime. A field is its only declaration: search, profile, command line and README read it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -47,10 +47,8 @@ def _cores_unavailable(name: object, machine: Machine) -> str | None:
 
 def _share_unavailable(share: object, machine: Machine) -> str | None:
     assert isinstance(share, float)
-    larger = [each for each in _SHARES if each > share]
-    same = [
-        each for each in larger if round(machine.usable_cores * each) == max(1, round(machine.usable_cores * share))
-    ]
+    threads = max(1, round(machine.usable_cores * share))
+    same = [each for each in _SHARES if each > share and max(1, round(machine.usable_cores * each)) == threads]
     return f"gives as many threads here as {same[0]}" if same else None
 
 
@@ -76,7 +74,7 @@ class ProcessSettings:
     cores: str = knob(
         Choice(("unpinned", "pinned", "performance", "one-cache", "one-node")),
         default="unpinned",
-        doc="Cores the process is pinned to: none in particular, all, the fast ones, those of one L3 cache, of one NUMA node.",
+        doc="Cores the process keeps to: any, all by name, the fast ones, those of one L3 cache, of one NUMA node.",
         available=_cores_unavailable,
     )
     thread_share: float = knob(
@@ -126,7 +124,7 @@ class Settings:
 
 
 def untuned(machine: Machine) -> Settings:
-    """The defaults, on the first GPU if there is one: the rule of thumb that tuning starts from and is measured against.
+    """The defaults, on the first GPU if there is one: what tuning starts from and is measured against.
 
     Apple's GPU is left to the search: on many Macs the processor is faster (upstream issue 516).
     """

@@ -1,7 +1,8 @@
 """What of the engine is tuned, and how a tuned profile is found: autotune's subject for speech.
 
-The unit of work is a paragraph of short sentences that is decoded and one longer sentence that is rendered. Its phones, prompt and voice are made from a fixed seed and the number of tokens is fixed, since speed does not
-depend on what is said; quality is judged on the same networks, with the numbers they give at full precision.
+The unit of work is a paragraph of short sentences that is decoded and one longer sentence that is rendered. Its phones,
+prompt and voice are made from a fixed seed and the number of tokens is fixed, since speed does not depend on what is
+said; quality is judged on the same networks, against the numbers they give at full precision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -156,7 +157,7 @@ def tune(
 ) -> tuple[Profile, Decision]:
     """Find how this machine runs the models best; the profile is not stored yet.
 
-    first: settings to try before all others, such as those of the nearest profile. storage: an SQLite file for the study.
+    first: settings to try before all others, such as those of the nearest profile. storage: an SQLite file.
     Raises what `autotune.tuner.tune` raises; Ctrl-C gives the best so far once the defaults are measured.
     """
     from autotune import tuner

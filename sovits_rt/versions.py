@@ -1,4 +1,4 @@
-"""What is different between the GPT-SoVITS model families, as properties. Code asks for a property, never for a name."""
+"""What differs between the GPT-SoVITS model families, as properties. Code asks for a property, never for a name."""
 
 from dataclasses import dataclass
 

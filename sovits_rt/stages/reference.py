@@ -1,6 +1,6 @@
 """A reference recording in; prompt tokens and the style of a voice out.
 
-Source: upstream TTS_infer_pack/TTS.py (_set_prompt_semantic, _get_ref_spec) and module/models.py (SynthesizerTrn.decode).
+Source: upstream TTS_infer_pack/TTS.py (_set_prompt_semantic, _get_ref_spec), module/models.py (SynthesizerTrn.decode).
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ class ReferenceEncoder:
 
     @torch.inference_mode()
     def style(self, waves_32k: Sequence[Floats], speaker: SpeakerNet | None) -> tuple[Floats, Floats]:
-        """waves_32k: one [n] per reference; the styles are averaged. speaker: for versions with speaker embeddings, None
-        for the others. Returns style [1, gin, 1], style_text [1, 512, 1]."""
+        """waves_32k: one [n] per reference; the styles are averaged. speaker: for versions with speaker embeddings,
+        else None. Returns style [1, gin, 1], style_text [1, 512, 1]."""
         references, speakers = [], []
         for wave in waves_32k:
             references.append(self._sovits.encode_reference(self._tensor(spectrogram(wave))))
