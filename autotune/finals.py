@@ -43,7 +43,8 @@ def race(
     field = [Finalist(settings) for settings in candidates]
     try:
         for _ in range(rules.final_rounds):
-            judge.renew(budget)
+            if rules.fresh_control:
+                judge.renew(budget)
             for index in _open_questions(field, rules):
                 field[index] = _one_round(judge, field[index], rules, budget, generator)
                 on_final(field[index])

@@ -156,7 +156,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
     """Raises ProfileError for a variable that a profile may not set (LD_PRELOAD, PYTHONPATH, …) or an odd value."""
     for name, value in environment.items():
         if name not in ENVIRONMENT_ALLOWED:
-            raise ProfileError(f"profile.environment: {name!r} may not be set by a profile; remove that line.")
+            raise ProfileError(f"profile.environment: {name!r} may not be set by a profile.")
         if not isinstance(value, str) or not _ENVIRONMENT_VALUE.fullmatch(value):
             raise ProfileError(f"profile.environment.{name}: got {value!r}, expected a short plain text.")
 
@@ -181,13 +181,11 @@ def from_dict(data: object, where: str = "profile") -> Profile:
     if type(version) is not int or version < 1:
         raise ProfileError(f"{where}: schema is {version!r}, expected a whole number up to {SCHEMA}.")
     if version > SCHEMA:
-        raise ProfileError(
-            f"{where}: schema {version} is from a newer release, this one reads up to {SCHEMA}; update or tune again."
-        )
+        raise ProfileError(f"{where}: schema {version} is from a newer release, this one reads up to {SCHEMA}.")
     current = dict(data)
     for step in range(version, SCHEMA):
         if step not in MIGRATIONS:
-            raise ProfileError(f"{where}: schema {step} can no longer be read; delete the file and tune again.")
+            raise ProfileError(f"{where}: schema {step} can no longer be read.")
         current = {**MIGRATIONS[step](current), "schema": step + 1}
     return plain.from_plain(Profile, current, ProfileError, where)
 

@@ -116,6 +116,8 @@ def load(path: Path) -> Profile:
     try:
         return profiles.from_dict(_read_yaml(path))
     except ProfileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ProfileError(f"{path} can't be read: there is no such file; check the path.") from error
         raise ProfileError(f"{path} can't be used: {str(error).rstrip('.')}; {remedy}.") from error
 
 
@@ -208,8 +210,8 @@ def _read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise ProfileError("it is not UTF-8 text") from error
     except (yaml.YAMLError, ValueError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ProfileError(f"it is not valid YAML ({first_line})") from error
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        raise ProfileError(f"it is not valid YAML{'' if mark is None else f' (line {mark.line + 1})'}") from error
 
 
 def _refuse_bombs(text: str) -> None:

@@ -157,6 +157,8 @@ class Session:
 
     def conclude(self) -> Decision:
         """Race the most promising trials and decide. Raises StoppedError."""
+        if not any(each.outcome is not Outcome.REJECTED for each in self._history):
+            return self.cut_short("the budget was over before a candidate was measured")
         contenders = self._contenders()
         if not contenders:
             return self._confirmed(f"no candidate can be faster by {self._rules.promote_margin:.0%}", ())
@@ -225,7 +227,7 @@ class Session:
         """Seconds for the finals: their starts and pairs at the control's own pace, within fixed shares."""
         control, rules = self._known_control(), self._rules
         one = control.open_seconds + 3 * sum(control.unit_seconds) + rules.final.pairs * control.pair_seconds
-        needed = FINAL_ROUNDS_PLANNED * (rules.finalists + 1) * one
+        needed = min(FINAL_ROUNDS_PLANNED, rules.final_rounds) * (rules.finalists + rules.fresh_control) * one
         return min(max(needed, LEAST_KEPT_BACK * self._budget_seconds), MOST_KEPT_BACK * self._budget_seconds)
 
     def _confirmed(self, reason: str, raced: tuple[Finalist, ...]) -> Decision:

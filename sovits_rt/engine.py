@@ -21,7 +21,8 @@ from sovits_rt.audio.reference import load_auxiliary, load_reference
 from sovits_rt.backends import EntryPoint
 from sovits_rt.checkpoints import content_digest
 from sovits_rt.checkpoints.layout import ModelPaths
-from sovits_rt.errors import RequestError, TextError
+from sovits_rt.errors import RequestError
+from sovits_rt.limits import check_length
 from sovits_rt.models import Models
 from sovits_rt.noise import Noise, SentenceNoise
 from sovits_rt.settings import Settings
@@ -139,9 +140,11 @@ class Engine:
         self, sentences: Sequence[Sentence], noises: Sequence[Noise], request: Request
     ) -> Iterator[tuple[int, Ints]]:
         """(number of the sentence, its tokens [t]) for each sentence, as they get done. Raises RequestError."""
-        if request.voice.made_for != self._models.sovits_digest:
-            raise RequestError("The voice was prepared with another SoVITS checkpoint; prepare it again with this one.")
-        jobs = (self._job(index, each, noises[index], request) for index, each in enumerate(sentences))
+        self._check(sentences, request.voice)
+        for index, each in enumerate(sentences):
+            if not each.ids:  # a pause in front of all speech
+                yield index, np.zeros(0, np.int64)
+        jobs = (self._job(index, each, noises[index], request) for index, each in enumerate(sentences) if each.ids)
         for job, tokens in self._decoder.decode(jobs):
             yield job.index, tokens
 
@@ -154,7 +157,7 @@ class Engine:
             noise_scale=request.noise_scale,
             speed=request.speed,
         )
-        wave = self._renderer.render(utterance, request.voice)
+        wave = self._renderer.render(utterance, request.voice) if len(tokens) else np.zeros(0, np.float32)
         pause = request.fragment_interval_seconds if sentence.pause_seconds is None else sentence.pause_seconds
         return AudioChunk(
             index=index,
@@ -182,23 +185,26 @@ class Engine:
             style_text=generator.normal(scale=0.1, size=(1, sovits.text.mixer, 1)).astype(np.float32),
         )
 
-    def forced_logits(self, sentence: Sentence, tokens: Ints, voice: Voice) -> Floats:
-        """[t, V]: what the decoder expects after each of the given tokens [t], with the voice's prompt before them."""
+    def forced_logits(self, sentence: Sentence, tokens: Ints, voice: Voice, *, stepped: int = 0) -> Floats:
+        """[t, V]: what the decoder expects after each of the given tokens [t], with the voice's prompt before them.
+
+        stepped: so many of them, the last ones, are read one by one, as when decoding.
+        """
         request = Request("", "", voice)
         job = self._job(0, sentence, SentenceNoise(0, sentence.ids, 0), request)
-        return self._decoder.forced_logits(job, tokens)
+        return self._decoder.forced_logits(job, tokens, stepped=stepped)
+
+    def _check(self, sentences: Sequence[Sentence], voice: Voice) -> None:
+        if voice.made_for != self._models.sovits_digest:
+            raise RequestError("The voice was prepared with another SoVITS checkpoint; prepare it again with this one.")
+        for sentence in sentences:
+            check_length(sentence, len(voice.prompt_phones))
 
     def _job(self, index: int, sentence: Sentence, noise: Noise, request: Request) -> DecodeJob:
         voice = request.voice
-        phones = np.concatenate([voice.prompt_phones, np.array(sentence.ids, np.int64)])
-        if len(phones) > self._models.t2s.positions:
-            raise TextError(
-                f"The sentence that begins with {sentence.text[:20]!r} has {len(phones)} phones with the prompt's, but "
-                f"at most {self._models.t2s.positions} can be spoken at once; choose a --split method that cuts it."
-            )
         return DecodeJob(
             index=index,
-            phones=phones,
+            phones=np.concatenate([voice.prompt_phones, np.array(sentence.ids, np.int64)]),
             bert=np.concatenate([voice.prompt_bert, self.features(sentence)]),
             prompt_tokens=voice.prompt_tokens,
             sampling=request.sampling,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sovits_rt import checkpoints
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import CheckpointError
+from sovits_rt.limits import MAX_PHONES
 from sovits_rt.nn.bert import Bert, BertConfig
 from sovits_rt.nn.hubert import Hubert, HubertConfig
 from sovits_rt.nn.sovits import UNUSED, Sovits, SovitsNetConfig
@@ -56,7 +57,7 @@ class Models:
         self.sovits_digest = sovits.digest
         self.sample_rate = sovits.config.sampling_rate
         self.max_tokens = min(int(t2s.config.max_sec * UPSTREAM_TOKENS_PER_SECOND), STEP_LIMIT)
-        self.t2s = self._build(lambda: T2S(_t2s_config(t2s)), t2s)
+        self.t2s = self._build(lambda: T2S(_t2s_config(t2s), positions=MAX_PHONES), t2s)
         self.sovits = self._build(lambda: Sovits(_sovits_config(sovits)), sovits, UNUSED)
 
     @cached_property

@@ -38,7 +38,8 @@ class SentenceNoise:
 
     def token(self, step: int, size: int) -> Floats:
         raw = self._bits(_TOKEN_STREAM, step).random_raw(size)
-        uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        # 52 bits, so that + 0.5 is exact: with 53 the largest would round up to 1, and its logarithm to 0
+        uniform = ((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
         return (-np.log(uniform)).astype(np.float32)
 
     def latent(self, frames: int, channels: int) -> Floats:

@@ -35,7 +35,7 @@ class Workload:
     prompt_tokens: int
 
 
-BRIEF = Workload(sentences=8, tokens=4, phones=10, prompt_phones=8, prompt_tokens=8)
+BRIEF = Workload(sentences=8, tokens=3, phones=8, prompt_phones=4, prompt_tokens=4)
 FULL = Workload(sentences=16, tokens=6, phones=20, prompt_phones=16, prompt_tokens=32)
 
 
@@ -62,13 +62,13 @@ class Rehearsal:
         chunk = self._engine.render(self._long, self._long_tokens, self._noises[0], self._request)
         return {"tokens": np.stack([decoded[index] for index in range(len(decoded))]), "wave": chunk.wave}
 
-    def forced(self, runs: int, tokens: int) -> Mapping[str, Floats]:
-        """logits [runs * tokens, V]: the decoder's, reading given tokens."""
+    def forced(self, runs: int, tokens: int, stepped: int) -> Mapping[str, Floats]:
+        """logits [runs * tokens, V]: the decoder's, reading given tokens, the last `stepped` of each run one by one."""
         generator = np.random.default_rng(SEED + 1)
-        rows = [
-            self._engine.forced_logits(self._sentences[run], generator.integers(0, TOKENS, tokens), self._request.voice)
-            for run in range(runs)
-        ]
+        rows = []
+        for sentence in self._sentences[:runs]:
+            given = generator.integers(0, TOKENS, tokens)
+            rows.append(self._engine.forced_logits(sentence, given, self._request.voice, stepped=stepped))
         return {"logits": np.concatenate(rows)}
 
     def _sentence(self, phones: int) -> Sentence:

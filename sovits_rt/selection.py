@@ -60,7 +60,7 @@ def select(machine: Machine, subject: str, asked: str | None, assignments: Seque
         for assignment in assignments:
             settings = knobs.override(settings, assignment, machine)
     except AutotuneError as error:
-        raise SettingsError(f"--set: {error}") from error
+        raise SettingsError(f"--set {assignment}: {error}") from error
     return Selection(settings, f"{chosen.label} + {', '.join(assignments)}", chosen.notes, chosen.tuned_here)
 
 
@@ -82,8 +82,8 @@ def find_profile(asked: str) -> Profile:
     for _, profile in known:
         if profile.id == asked:
             return profile
-    names = ", ".join(profile.id for _, profile in known) or "there are none yet, run `sovits-rt tune`"
-    raise ProfileError(f"There is no profile {asked!r}; known are: default, {names}.")
+    names = ", ".join(["default", *(profile.id for _, profile in known)])
+    raise ProfileError(f"There is no profile {asked!r}; there is {names}, and `sovits-rt tune` makes one.")
 
 
 def _asked_for(machine: Machine, subject: str, asked: str) -> Selection:
@@ -91,11 +91,13 @@ def _asked_for(machine: Machine, subject: str, asked: str) -> Selection:
         return Selection(untuned(machine), UNTUNED, tuned_here=True)
     profile = find_profile(asked)
     if profile.status == "rejected":
-        raise SettingsError(f"Profile {profile.id} was rejected when it was measured; tune again or use another.")
+        raise SettingsError(f"Profile {asked} was rejected when it was measured; use another or --profile default.")
     try:
         settings = knobs.load(Settings, profile.settings, machine)
     except AutotuneError as error:
-        raise SettingsError(f"Profile {profile.id} does not fit this machine: {error}") from error
+        raise SettingsError(
+            f"Profile {asked} can't be used here, tune again or use --profile default: {error}"
+        ) from error
     differs = f"Profile {profile.id} was tuned for {profile.subject}, this is {subject}."
     notes = (differs,) if profile.subject != subject else ()
     return Selection(settings, profile.id, notes, tuned_here=True)
@@ -110,7 +112,7 @@ def _best(machine: Machine, subject: str) -> Selection:
         settings, changes = knobs.clamp(knobs.load(Settings, profile.settings), machine)
     except AutotuneError as error:
         raise SettingsError(
-            f"Profile {profile.id} can't be used: {error} Tune again with `sovits-rt tune`, or use --profile default."
+            f"Profile {profile.id} can't be used here, tune again or use --profile default: {error}"
         ) from error
     notes = (*found.notes, *(f"fitted to this machine: {change}" for change in changes))
     here = found.how == "exact-local" and profile.status != "stale"

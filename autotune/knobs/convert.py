@@ -88,12 +88,12 @@ def _plugin(knob: Knob, data: object, base: Any, machine: Machine | None, given:
         raise KnobError(f"{knob.path}: got {data!r}, expected a name or {{{USE}: name, …}}, one of {knob.domain}.")
     name = data[USE]
     if not isinstance(name, str) or name not in knob.domain.plugins:
-        raise KnobError(
-            f"{knob.path}: got {name!r}, expected one of {knob.domain}; {closest(name, knob.domain.plugins)}"
-        )
+        hint = closest(name, knob.domain.plugins)
+        near = f"; {hint}" if hint.startswith("did you mean") else "."  # otherwise it only lists them again
+        raise KnobError(f"{knob.path}: got {name!r}, expected one of {knob.domain}{near}")
     if machine is not None and (reason := knob.why_not(name, machine)) is not None:
         raise KnobError(
-            f"{knob.path}: {name!r} can't be used on this machine: {reason} (allowed here: {knob.here(machine)})"
+            f"{knob.path}: {name!r} can't be used on this machine: {reason} (allowed here: {knob.here(machine)})."
         )
     kind = knob.domain.plugins[name]
     fields = {key: value for key, value in data.items() if key != USE}
@@ -113,7 +113,7 @@ def _scalar(knob: Knob, value: object, machine: Machine | None) -> Scalar:
         raise KnobError(f"{knob.path}: got {value!r}, allowed{'' if machine is None else ' here'}: {here}.")
     if machine is not None and (reason := knob.why_not(known, machine)) is not None:
         raise KnobError(
-            f"{knob.path}: {known!r} can't be used on this machine: {reason} (allowed here: {knob.here(machine)})"
+            f"{knob.path}: {known!r} can't be used on this machine: {reason} (allowed here: {knob.here(machine)})."
         )
     return known
 

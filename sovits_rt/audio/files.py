@@ -27,7 +27,7 @@ def read(path: str | Path) -> tuple[Floats, int]:
         frames, rate = soundfile.read(path, dtype="float32", always_2d=True)
         samples = np.ascontiguousarray(frames.T)
     except soundfile.LibsndfileError as error:
-        samples, rate = read_with_pyav(path, str(error))
+        samples, rate = read_with_pyav(path, error.error_string.rstrip(".").replace(". ", "; "))
     check_samples(path, samples, int(rate))
     return samples, int(rate)
 

@@ -3,13 +3,14 @@
 Source: `_set_prompt_semantic` and `_get_ref_spec` in upstream's GPT_SoVITS/TTS_infer_pack/TTS.py.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sovits_rt.audio.files import read
-from sovits_rt.audio.resample import soxr_hq, windowed_sinc
+from sovits_rt.audio.resample import check_rates, soxr_hq, windowed_sinc
 from sovits_rt.errors import AudioError
 from sovits_rt.types import Floats
 
@@ -49,7 +50,16 @@ def load_reference(path: str | Path) -> Reference:
 
 def check_reference(path: str | Path) -> None:
     """Raises AudioError if `load_reference` would refuse the recording. Needs no torch."""
-    content_wave(path, *read_speech(path))
+    samples, rate = read_speech(path)
+    content_wave(path, samples, rate)
+    check_rates(rate, STYLE_RATE)
+
+
+def check_auxiliary(path: str | Path) -> None:
+    """Raises AudioError if `load_auxiliary` would refuse the recording. Needs no torch."""
+    samples, rate = read_speech(path)
+    check_rates(rate, STYLE_RATE)
+    require_style_length(path, math.ceil(samples.shape[1] * STYLE_RATE / rate))
 
 
 def content_wave(path: str | Path, samples: Floats, rate: int) -> Floats:
@@ -87,13 +97,18 @@ def style_wave(path: str | Path, samples: Floats, rate: int) -> Floats:
     Upstream averages exactly two channels and can't use more; here any number is averaged.
     """
     wave = windowed_sinc(samples.mean(axis=0), rate, STYLE_RATE)
-    if wave.shape[0] < SHORTEST_STYLE:
-        raise AudioError(
-            f"The reference {path} lasts {wave.shape[0] / STYLE_RATE:.3f} s; it must last "
-            f"{SHORTEST_STYLE / STYLE_RATE} s at least: give a longer recording."
-        )
+    require_style_length(path, wave.shape[0])
     peak = float(np.abs(wave).max())
     return wave / np.float32(min(2.0, peak)) if peak > 1 else wave
+
+
+def require_style_length(path: str | Path, samples: int) -> None:
+    """samples: of the recording at 32 kHz."""
+    if samples < SHORTEST_STYLE:
+        raise AudioError(
+            f"The reference {path} lasts {samples / STYLE_RATE:.3f} s; it must last "
+            f"{SHORTEST_STYLE / STYLE_RATE} s at least: give a longer recording."
+        )
 
 
 def speaker_wave(wav32k: Floats) -> Floats:

@@ -43,14 +43,9 @@ def windowed_sinc(samples: Floats, rate: int, target: int) -> Floats:
     """
     if rate == target:
         return samples
-    common = math.gcd(rate, target)
-    step, phases = rate // common, target // common
+    check_rates(rate, target)
+    step, phases = ratio(rate, target)
     reach = filter_reach(step, phases)
-    if phases * (2 * reach + step) > LARGEST_KERNEL:
-        raise AudioError(
-            f"A recording at {rate:,} Hz can't be resampled to {target:,} Hz exactly; save it with a usual rate, "
-            "such as 44,100 or 48,000 Hz."
-        )
     import torch
 
     padded = torch.nn.functional.pad(torch.from_numpy(samples), (reach, reach + step))
@@ -58,6 +53,22 @@ def windowed_sinc(samples: Floats, rate: int, target: int) -> Floats:
     length = math.ceil(phases * samples.shape[0] / step)
     out: Floats = filtered[0].T.reshape(-1)[:length].numpy()
     return np.ascontiguousarray(out)
+
+
+def ratio(rate: int, target: int) -> tuple[int, int]:
+    """The two rates in lowest terms."""
+    common = math.gcd(rate, target)
+    return rate // common, target // common
+
+
+def check_rates(rate: int, target: int) -> None:
+    """Raises AudioError if `windowed_sinc` would refuse these rates."""
+    step, phases = ratio(rate, target)
+    if rate != target and phases * (2 * filter_reach(step, phases) + step) > LARGEST_KERNEL:
+        raise AudioError(
+            f"A recording at {rate:,} Hz can't be resampled to {target:,} Hz exactly; save it with a usual rate, "
+            "such as 44,100 or 48,000 Hz."
+        )
 
 
 def filter_reach(step: int, phases: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.checkpoints.config import BertConfig, HubertConfig, Section
-from sovits_rt.checkpoints.files import Pathlike, map_file
+from sovits_rt.checkpoints.files import Pathlike, is_safetensors, map_file
 from sovits_rt.checkpoints.kinds import Kind, require
 from sovits_rt.checkpoints.weights import fold_weight_norm, read_tensors, require_finite
 from sovits_rt.checkpoints.wording import quoted
@@ -21,6 +21,7 @@ from sovits_rt.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
+PUBLISHED = {"hubert": "chinese-hubert-base", "bert": "chinese-roberta-wwm-ext-large"}
 _LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 
 
@@ -65,9 +66,7 @@ def load_bert(folder: Pathlike) -> BertCheckpoint:
     path = Path(folder)
     section = read_config(path, "bert")
     config = BertConfig.read(section)
-    tokenizer = path / "tokenizer.json"
-    if not tokenizer.is_file():
-        raise CheckpointError(f"{path} has no tokenizer.json: download that file of the same model into the folder.")
+    tokenizer = _tokenizer(path)
     file, stored = _read_weights(path, Kind.BERT, lambda name: _bert_keeps(name, config.used_layers))
     weights = {_bert_name(name): weight for name, weight in stored.items()}
     return BertCheckpoint(config, weights, tokenizer, path, _digest(file, path / "config.json", tokenizer))
@@ -78,10 +77,14 @@ def read_config(folder: Path, model_type: str | None) -> Section:
     if not folder.exists():
         raise CheckpointError(f"{folder} does not exist: check the path of the model folder.")
     if not folder.is_dir():
-        raise CheckpointError(f"{folder} is a file, but a folder with config.json and the weights is expected.")
+        raise CheckpointError(
+            f"{folder} is a file, but a folder is expected: name the one that has config.json and the weights."
+        )
     path = folder / "config.json"
     if not path.exists():
-        raise CheckpointError(f"{folder} has no config.json, so it is not a Hugging Face model folder.")
+        raise CheckpointError(
+            f"{folder} has no config.json, so it is not a Hugging Face model folder: name the folder that has it."
+        )
     with map_file(path) as content:
         text = content[:]
     try:
@@ -91,7 +94,8 @@ def read_config(folder: Path, model_type: str | None) -> Section:
     found = section.values.get("model_type")
     if model_type is not None and found != model_type:
         raise CheckpointError(
-            f"{folder} is a model of type {quoted(str(found))}, but {quoted(model_type)} is expected."
+            f"{folder} is a model of type {quoted(str(found))}, but {quoted(model_type)} is expected: "
+            f"give the folder of {PUBLISHED[model_type]}."
         )
     return section
 
@@ -115,6 +119,35 @@ def _read_weights(folder: Path, kind: Kind, keep: Callable[[str], bool]) -> tupl
     archive = open_archive(file)
     kept = {name: reference for name, reference in require(archive, kind).items() if keep(name)}
     return file, read_tensors(archive, kept)
+
+
+def check_hubert(folder: Path) -> None:
+    """Raises CheckpointError as `load_hubert` does, as far as tables of contents tell. Needs no torch."""
+    HubertConfig.read(read_config(folder, "hubert"))
+    _check_weights(weights_file(folder), Kind.HUBERT)
+
+
+def check_bert(folder: Path) -> None:
+    """Raises CheckpointError as `load_bert` does, as far as tables of contents tell. Needs no torch."""
+    BertConfig.read(read_config(folder, "bert"))
+    _tokenizer(folder)
+    _check_weights(weights_file(folder), Kind.BERT)
+
+
+def _check_weights(file: Path, kind: Kind) -> None:
+    if file.suffix != ".safetensors":
+        require(open_archive(file), kind)
+        return
+    with map_file(file) as content:
+        if not is_safetensors(content):
+            raise CheckpointError(f"{file} is cut off or is no safetensors file: download it again.")
+
+
+def _tokenizer(folder: Path) -> Path:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no tokenizer.json: download that file of the same model into the folder.")
+    return path
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:

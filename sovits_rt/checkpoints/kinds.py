@@ -85,7 +85,10 @@ def require(archive: Archive, wanted: Kind) -> dict[str, TensorRef]:
     """The tensors of a file that must be of one kind. Raises CheckpointError that says what it is instead."""
     kind = recognise(archive)
     if kind in UNSUPPORTED:
-        raise CheckpointError(f"{archive.path} is {kind.value}, which is recognised but not supported: {SUPPORT}.")
+        raise CheckpointError(
+            f"{archive.path} is {kind.value}, which is recognised but not supported: {SUPPORT}; "
+            "give a model of one of those."
+        )
     if kind is not wanted:
         advice = _ADVICE.get(kind if kind not in (Kind.T2S, Kind.SOVITS) else wanted, "check which file this is")
         raise CheckpointError(f"{archive.path} is {kind.value}, but {wanted.value} is expected here; {advice}.")

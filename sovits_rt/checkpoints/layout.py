@@ -95,14 +95,17 @@ def from_config(config: Path) -> ModelPaths:
         raise CheckpointError(
             f"{config} has no section 'custom' with {', '.join(_CONFIG_KEYS.values())}; give upstream's tts_infer.yaml."
         )
-    found = {part: _find(Path(section[key]), config) for part, key in _CONFIG_KEYS.items()}
+    found = {part: _find(Path(section[key]), key, config) for part, key in _CONFIG_KEYS.items()}
     speaker = found["hubert"].parent / _SPEAKER_FILE
     return ModelPaths(**found, speaker=speaker if speaker.is_file() else None)
 
 
-def _find(path: Path, config: Path) -> Path:
+def _find(path: Path, key: str, config: Path) -> Path:
     roots = [Path.cwd(), *config.resolve().parents]
     for root in roots:
         if (root / path).exists():
             return root / path
-    raise CheckpointError(f"{config} names {path}, which is neither under {roots[0]} nor beside the file or above it.")
+    raise CheckpointError(
+        f"{config} says {key}: {path}, but that is neither in the current folder nor beside the file or above it; "
+        "correct that line."
+    )

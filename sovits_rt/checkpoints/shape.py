@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.checkpoints.config import SovitsConfig, T2SConfig
 from sovits_rt.checkpoints.files import Pathlike
+from sovits_rt.checkpoints.huggingface import check_bert, check_hubert
 from sovits_rt.checkpoints.kinds import Kind, require
+from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.checkpoints.sovits import recognise_version, require_same_table
 from sovits_rt.checkpoints.t2s import t2s_symbols
 from sovits_rt.versions import ModelVersion
@@ -19,6 +21,19 @@ class Preview:
 
     version: ModelVersion
     shape: str
+
+
+def check_companions(paths: ModelPaths, version: ModelVersion, *, prompted: bool, chinese: bool) -> None:
+    """The other models that a voice and a text need. prompted: with a reference text. chinese: in either text.
+
+    Raises CheckpointError for one that is not known, missing or of another kind, as far as tables of contents tell.
+    """
+    if prompted:
+        check_hubert(paths.require("hubert", "to read a reference recording"))
+    if chinese:
+        check_bert(paths.require("bert", "for Chinese text"))
+    if version.speaker_embedding:
+        require(open_archive(paths.require("speaker", f"by {version.name}")), Kind.SPEAKER)
 
 
 def preview(gpt: Pathlike, sovits: Pathlike) -> Preview:

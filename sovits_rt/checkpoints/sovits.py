@@ -82,12 +82,14 @@ def recognise_version(
     claimed = _VERSION_BY_HEADER.get(archive.header, "")
     if archive.header and not claimed:
         raise CheckpointError(
-            f"{archive.path} has the version header {archive.header}, which does not go with its weights."
+            f"{archive.path} has the version header {archive.header}, which does not go with its weights; "
+            "download or export it again."
         )
     both_pro = claimed in VERSIONS and VERSIONS[claimed].speaker_embedding and VERSIONS[name].speaker_embedding
     if claimed and claimed != name and not both_pro:
         raise CheckpointError(
-            f"{archive.path} contradicts itself: its header {archive.header} says {claimed}, but {reason} says {name}."
+            f"{archive.path} contradicts itself: its header {archive.header} says {claimed}, but {reason} says {name}; "
+            "download or export it again."
         )
     if claimed:
         name, reason = claimed, f"header {archive.header} and {reason}"
@@ -102,12 +104,16 @@ def recognise_version(
 def _version_by_keys(path: Path, references: Mapping[str, TensorRef], config: SovitsConfig) -> tuple[str, str]:
     rows = (references[PHONE_TABLE].shape or (0,))[0]
     if rows not in _SYMBOLS_BY_ROWS:
-        raise CheckpointError(f"{path} knows {rows} phones, but GPT-SoVITS has 322 (v1) or 732 (v2 and later).")
+        raise CheckpointError(
+            f"{path} knows {rows} phones, but GPT-SoVITS has 322 (v1) or 732 (v2 and later): give another file."
+        )
     reason = f"{rows} phones"
     if _SPEAKER_LAYER not in references:
         return _SYMBOLS_BY_ROWS[rows], reason
     if _SYMBOLS_BY_ROWS[rows] != "v2":
-        raise CheckpointError(f"{path} contradicts itself: it has the phones of v1 and the speaker layer of v2Pro.")
+        raise CheckpointError(
+            f"{path} contradicts itself: it has the phones of v1 and the speaker layer of v2Pro; export it again."
+        )
     plus = config.upsample_kernel_sizes[0] == _PLUS_FIRST_KERNEL or config.upsample_initial_channel == _PLUS_CHANNELS
     width = f"generator of {config.upsample_initial_channel} channels"
     return "v2ProPlus" if plus else "v2Pro", f"{reason}, speaker embedding layer, {width}"

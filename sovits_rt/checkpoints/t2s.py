@@ -58,8 +58,11 @@ def t2s_symbols(config: T2SConfig, references: dict[str, TensorRef], path: objec
     rows = (references[T2S_PHONE_TABLE].shape or (0,))[0]
     if rows != config.phoneme_vocab_size:
         raise CheckpointError(
-            f"{path} contradicts itself: its config says {config.phoneme_vocab_size} phones, its weights have {rows}."
+            f"{path} contradicts itself: its config says {config.phoneme_vocab_size} phones, its weights have {rows}; "
+            "download or export it again."
         )
     if rows not in _SYMBOLS_BY_ROWS:
-        raise CheckpointError(f"{path} knows {rows} phones, but GPT-SoVITS has 512 (v1) or 732 (v2 and later).")
+        raise CheckpointError(
+            f"{path} knows {rows} phones, but GPT-SoVITS has 512 (v1) or 732 (v2 and later): give another file."
+        )
     return _SYMBOLS_BY_ROWS[rows]

@@ -14,11 +14,12 @@ from sovits_rt.cli.text import text_command
 from sovits_rt.cli.tune import tune_command
 from sovits_rt.errors import SovitsError
 
+NAME = "sovits-rt"
 INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="sovits-rt")
+@click.version_option(__version__, prog_name=NAME)
 @click.option("-v", "--verbose", is_flag=True, help="Show log messages.")
 def cli(verbose: bool) -> None:
     """GPT-SoVITS text-to-speech that measures how this machine runs it best."""
@@ -32,11 +33,11 @@ for command in (synth_command, text_command, tune_command, probe_command, profil
 def main() -> None:
     """Entry point of the console script."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name=NAME, standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.UsageError as error:
-        fail(f"{error.format_message().rstrip('.')}; see `{_command(error)} --help`.", 2)
+        fail(usage_sentence(error), 2)
     except click.ClickException as error:
         fail(error.format_message(), error.exit_code)
     except (SovitsError, AutotuneError) as error:
@@ -49,9 +50,13 @@ def main() -> None:
 
 
 def fail(sentence: str, code: int) -> None:
-    click.echo(f"sovits-rt: {' '.join(sentence.split())}", err=True)
+    click.echo(f"{NAME}: {' '.join(sentence.split())}", err=True)
     sys.exit(code)
 
 
-def _command(error: click.UsageError) -> str:
-    return "sovits-rt" if error.ctx is None else error.ctx.command_path.replace("python -m sovits_rt", "sovits-rt")
+def usage_sentence(error: click.UsageError) -> str:
+    what = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        near = f" (similar: {', '.join(sorted(error.possibilities))})" if error.possibilities else ""
+        what = f"There is no option {error.option_name}{near}"
+    return f"{what}; see `{NAME if error.ctx is None else error.ctx.command_path} --help`."

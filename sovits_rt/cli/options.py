@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import click
 
 from sovits_rt.checkpoints.layout import ModelPaths, from_config, from_folder
-from sovits_rt.errors import RequestError, TextError
+from sovits_rt.errors import TextError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
+MODEL_KEYS = ("gpt", "sovits", "hubert", "bert", "speaker", "models", "model_version", "config")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 LANGUAGE = click.option(
     "--lang",
@@ -61,9 +62,25 @@ voice_options = together(
     click.option("--ref-text", default="", help="What the first reference says; without it, prompt-free mode."),
     click.option("--ref-lang", default="auto", show_default=True, help="Language of --ref-text."),
 )
+
+
+def checked_assignments(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value.partition("=")[0].strip() or "=" not in value:
+            raise click.BadParameter(f"{value!r} is not KNOB=VALUE, such as semantic.slots=4.", param=parameter)
+    return values
+
+
 settings_options = together(
     click.option("--profile", help="A profile's id or file, or 'default' for plain untuned fp32."),
-    click.option("--set", "assignments", metavar="KNOB=VALUE", multiple=True, help="Change one knob of the profile."),
+    click.option(
+        "--set",
+        "assignments",
+        metavar="KNOB=VALUE",
+        multiple=True,
+        callback=checked_assignments,
+        help="Change one knob of the profile; repeat for more.",
+    ),
 )
 
 
@@ -92,7 +109,7 @@ def read_text(words: str | None, text: str | None, text_file: Path | None) -> st
     given = [each for each in (words, text, text_file) if each is not None]
     if len(given) != 1:
         raise click.UsageError(
-            f"{'no text' if not given else 'more than one text'} was given; give TEXT, --text or --text-file"
+            f"{'No text' if not given else 'More than one text'} was given; give TEXT, --text or --text-file"
         )
     if text_file is not None:
         try:
@@ -113,10 +130,3 @@ def _standard_input() -> str:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TextError(f"Standard input is not UTF-8 text (byte {error.start}); convert it to UTF-8.") from error
-
-
-def check_reference_arguments(references: tuple[Path, ...], ref_text: str) -> None:
-    if not references:
-        raise RequestError("No reference recording was given; name one with --ref (3 to 10 seconds of the voice).")
-    if ref_text and not ref_text.strip():
-        raise RequestError("--ref-text is only blanks; give the words of the recording, or leave it out.")

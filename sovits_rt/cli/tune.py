@@ -39,7 +39,14 @@ def tune_command(budget: float, trials: int, seed: int, study: Path | None, as_j
     paths = model_paths(**models)
     shape = preview(paths.require("gpt", "to tune"), paths.require("sovits", "to tune")).shape
     profile, decision, path = tune_and_store(
-        paths, shape, probe(), budget_seconds=budget, max_trials=trials, seed=seed, storage=study
+        paths,
+        shape,
+        probe(),
+        console=Console(stderr=True, highlight=False),
+        budget_seconds=budget,
+        max_trials=trials,
+        seed=seed,
+        storage=study,
     )
     if as_json:
         click.echo(json.dumps({"profile": str(path), **described(profile, decision)}))
@@ -52,12 +59,13 @@ def tune_and_store(
     shape: str,
     machine: Machine,
     *,
+    console: Console,
     budget_seconds: float,
     max_trials: int,
     seed: int = 0,
     storage: Path | None = None,
 ) -> tuple[Profile, Decision, Path]:
-    with Report(Console(stderr=True, highlight=False)) as report:
+    with Report(console) as report:
         profile, decision = tune(
             paths,
             shape,

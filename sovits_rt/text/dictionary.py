@@ -12,6 +12,8 @@ import yaml
 from sovits_rt.errors import TextError
 from sovits_rt.text.markup import WORD_END, WORD_START, Mark, is_english, sounds
 
+_EXPECTED = "write lines of `word: pronunciation`."
+
 
 @dataclass(frozen=True, slots=True)
 class Dictionary:
@@ -26,7 +28,11 @@ class Dictionary:
 
     def __post_init__(self) -> None:
         """Raises TextError for a word or a pronunciation that can't be used."""
-        prepared = {word.lower(): sounds(word, pronunciation) for word, pronunciation in self.words.items()}
+        prepared: dict[str, tuple[str, ...]] = {}
+        for word, pronunciation in self.words.items():
+            if word.lower() in prepared:
+                raise TextError(f"The word {word!r} stands there twice, in upper or lower case; keep one of them.")
+            prepared[word.lower()] = sounds(word, pronunciation)
         longest_first = sorted(prepared, key=len, reverse=True)
         pattern = "|".join(_as_pattern(word) for word in longest_first) or r"(?!)"
         object.__setattr__(self, "words", MappingProxyType(dict(self.words)))
@@ -38,14 +44,19 @@ class Dictionary:
         """Read a YAML file. Raises TextError if it can't be read or an entry can't be used, naming the file."""
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise TextError(f"the dictionary {str(path)!r} can't be read: {error}") from error
+        except OSError as error:
+            reason = f"can't be read ({error.strerror})"
+            raise TextError(f"The dictionary {str(path)!r} {reason}; check the path.") from error
+        except UnicodeDecodeError as error:
+            raise TextError(f"The dictionary {str(path)!r} is not UTF-8 text; save it as UTF-8.") from error
         except yaml.YAMLError as error:
-            raise TextError(f"the dictionary {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
+            mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+            place = f" (line {mark.line + 1})" if mark else ""
+            raise TextError(f"The dictionary {str(path)!r} is not YAML{place}; {_EXPECTED}") from error
         try:
             return cls(_entries(content))
         except TextError as error:
-            raise TextError(f"dictionary {str(path)!r}: {error}") from error
+            raise TextError(f"The dictionary {str(path)!r} can't be used: {error}") from error
 
     def find(self, text: str, taken: Sequence[Mark] = ()) -> tuple[Mark, ...]:
         """Where the words stand in the text, without those that touch a mark that is there already."""
@@ -68,10 +79,10 @@ def _entries(content: Any) -> dict[str, str]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise TextError("it must hold lines of `word: pronunciation`")
+        raise TextError(f"it holds a {type(content).__name__}; {_EXPECTED}")
     for word, pronunciation in content.items():
         if not isinstance(word, str):
-            raise TextError(f"the word {word!r} is read as {type(word).__name__} by YAML, put it in quotes")
+            raise TextError(f"YAML reads the word {word!r} as {type(word).__name__}; put it in quotes.")
         if not isinstance(pronunciation, str):
-            raise TextError(f"the pronunciation {pronunciation!r} of {word!r} is not text, put it in quotes")
+            raise TextError(f"The pronunciation {pronunciation!r} of {word!r} is not text; put it in quotes.")
     return dict(content)

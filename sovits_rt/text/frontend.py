@@ -15,6 +15,7 @@ from sovits_rt.text import language as languages
 from sovits_rt.text import split as splitting
 from sovits_rt.text import symbols as tables
 from sovits_rt.text.dictionary import Dictionary
+from sovits_rt.text.language import Piece
 from sovits_rt.text.markup import Mark
 from sovits_rt.types import Segment, Sentence
 
@@ -26,6 +27,8 @@ MAX_BERT_CHARACTERS = splitting.MAX_PIECE_CHARACTERS
 _PAUSE_SIGNS: Mapping[str, tuple[tuple[str, str], ...]] = {"zh": (("￥", "SP2"), ("^", "SP3"))}
 """Per language: sign -> pause phone. The first sign found is read as a comma, and then every comma is that pause."""
 
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_WORD_GOES_ON = re.compile("['-]?[A-Za-z0-9]")
 _SILENT = tables.PUNCTUATION | {"SP", "SP2", "SP3", tables.UNKNOWN}
 
 
@@ -46,20 +49,22 @@ def prepare(
     TextError for text that can't be spoken as asked, MissingExtraError without a language's packages.
     """
     languages.check(language)
+    _check_characters(text)
     passages = list(markup.passages(text))
     sentences: list[Sentence] = []
     for passage in passages:
         if re.search(r"\w", passage.text) or len(passages) == 1:
             marks = _all_marks(passage.text, passage.marks, language, dictionary)
             pieces = splitting.sentences(passage.text, language, split)
-            for piece, piece_marks in zip(pieces, markup.place(marks, passage.text, pieces), strict=True):
+            placed = markup.share(markup.follow(marks, passage.text, "".join(pieces)), pieces)
+            for piece, piece_marks in zip(pieces, placed, strict=True):
                 sentence = _sentence(piece, piece_marks, language, symbols, lid_model)
                 if sentence.norm_text:
                     sentences.append(sentence)
         if passage.pause_seconds is not None:
             _pause(sentences, passage.pause_seconds)
     if not any(_is_speech(sentence) for sentence in sentences):
-        raise TextError(f"the text {text[:40]!r} has nothing that can be spoken as {language!r}")
+        raise TextError(f"Nothing in the text {text[:40]!r} can be spoken as {language!r}; check text and language.")
     return sentences
 
 
@@ -73,9 +78,10 @@ def phonemize(
 ) -> Sentence:
     """The text as one sentence, not cut. Parameters and errors as for `prepare`; pauses can't be marked here."""
     languages.check(language)
+    _check_characters(text)
     passage, *more = markup.passages(text)
     if more:
-        raise TextError("a pause ends a sentence, but this text is one sentence: leave the [pause:…] out")
+        raise TextError("A pause ends a sentence, but this text is one sentence; leave [pause:…] out.")
     marks = _all_marks(passage.text, passage.marks, language, dictionary)
     return _sentence(passage.text, marks, language, symbols, lid_model)
 
@@ -91,9 +97,14 @@ def prepare_prompt(
     """The text of a reference recording: line breaks around it dropped, closed with a full stop, one sentence."""
     text = text.strip("\n")
     if not text:
-        raise TextError("the text of the reference recording is empty")
+        raise TextError("The text of the reference recording is empty; write what is said in it.")
     closed = splitting.close(text, language)
-    return phonemize(closed, language, symbols=symbols, dictionary=dictionary, lid_model=lid_model)
+    sentence = phonemize(closed, language, symbols=symbols, dictionary=dictionary, lid_model=lid_model)
+    if not _is_speech(sentence):
+        raise TextError(
+            f"The text {text[:40]!r} of the reference recording can't be spoken as {language!r}; write its words."
+        )
+    return sentence
 
 
 def to_json(sentences: Sequence[Sentence]) -> dict[str, Any]:
@@ -115,6 +126,11 @@ def to_json(sentences: Sequence[Sentence]) -> dict[str, Any]:
             for segment in sentence.segments
         ]
     return {"segments": segments, "sentences": listed}
+
+
+def _check_characters(text: str) -> None:
+    if half := _HALF_CHARACTER.search(text):
+        raise TextError(f"Position {half.start()} of the text holds half a character (surrogate); write valid Unicode.")
 
 
 def _pause(sentences: list[Sentence], seconds: float) -> None:
@@ -150,23 +166,38 @@ def _segments(
 ) -> tuple[Segment, ...]:
     pieces = languages.segment(re.sub(" {2,}", " ", text), language, lid_model)
     if not pieces:
-        raise TextError("the text is blank")
-    placed = markup.place(marks, text, [piece.text for piece in pieces])
+        raise TextError("The text is blank; write something to speak.")
+    if marks:
+        marks = markup.follow(marks, text, "".join(piece.text for piece in pieces))
+        pieces = _keep_words_whole(pieces, marks, language)
+    placed = markup.share(marks, [piece.text for piece in pieces])
     return tuple(_segment(piece, own, symbols) for piece, own in zip(pieces, placed, strict=True))
 
 
-def _segment(piece: languages.Piece, marks: Sequence[Mark], symbols: str) -> Segment:
+def _keep_words_whole(pieces: list[Piece], marks: Sequence[Mark], language: str) -> list[Piece]:
+    """A word with a given pronunciation is in the language of that pronunciation ("5G" in Chinese text)."""
+    if language == "en":
+        return pieces
+    words = "".join(piece.text for piece in pieces)
+    return languages.claim(
+        pieces,
+        ((mark.start, mark.end, "en" if markup.is_english(words[mark.start : mark.end]) else "zh") for mark in marks),
+    )
+
+
+def _segment(piece: Piece, marks: Sequence[Mark], symbols: str) -> Segment:
     if piece.lang not in languages.SPOKEN:
         raise TextError(
             f"{piece.text[:40]!r} was found to be {piece.lang!r}, which is not spoken yet "
-            f"(only {', '.join(languages.SPOKEN)}), name the language of the text"
+            f"(only {', '.join(languages.SPOKEN)}); name the language of the text."
         )
     speaker = g2p.load(piece.lang)
     text, pause = _read_pause_signs(piece)
     norm_text, overrides = _normalize(text, piece.lang, marks, symbols)
     if piece.lang == "zh" and len(norm_text) > MAX_BERT_CHARACTERS:
         raise TextError(
-            f"a sentence of {len(norm_text)} characters is too long, put a mark at least every {MAX_BERT_CHARACTERS}"
+            f"A sentence of {len(norm_text)} characters is too long; "
+            f"put a full stop or comma after at most {MAX_BERT_CHARACTERS}."
         )
     spoken, word2ph = speaker.phones(norm_text, symbols, overrides)
     phones = tables.known((pause if pause and phone == "," else phone for phone in spoken), symbols)
@@ -180,7 +211,7 @@ def _segment(piece: languages.Piece, marks: Sequence[Mark], symbols: str) -> Seg
     )
 
 
-def _read_pause_signs(piece: languages.Piece) -> tuple[str, str | None]:
+def _read_pause_signs(piece: Piece) -> tuple[str, str | None]:
     for sign, phone in _PAUSE_SIGNS.get(piece.lang, ()):
         if sign in piece.text:
             return piece.text.replace(sign, ","), phone
@@ -194,19 +225,20 @@ def _normalize(text: str, lang: str, marks: Sequence[Mark], symbols: str) -> tup
     Chinese characters one by one.
     """
     speaker = g2p.load(lang)
-    done = ""
-    end = 0
+    if not marks:
+        return speaker.normalize(text, symbols), {}
+    done = speaker.normalize(text[: marks[0].start], symbols) if marks[0].start else ""
     overrides: dict[int, str] = {}
-    for mark in marks:
+    for mark, end in zip(marks, (*(mark.start for mark in marks[1:]), len(text)), strict=True):
         word = text[mark.start : mark.end]
         if markup.is_english(word) != (lang == "en"):
-            raise TextError(f"the pronunciation of {word!r} can't be used, the word stands in text read as {lang!r}")
-        done += speaker.normalize(text[end : mark.start], symbols) if mark.start > end else ""
+            raise TextError(f"The pronunciation of {word!r} is not for text read as {lang!r}; name another language.")
         units = [word] if lang == "en" else [speaker.normalize(character, symbols) for character in word]
         for unit, sound in zip(units, mark.sounds, strict=True):
             if lang != "en" and len(unit) != 1:
-                raise TextError(f"the pronunciation of {word!r} can't be used, one of its characters is not spoken")
+                raise TextError(f"{word!r} has a character that is not spoken; leave its pronunciation out.")
             overrides[len(done)] = sound
             done += unit
-        end = mark.end
-    return done + (speaker.normalize(text[end:], symbols) if end < len(text) or not marks else ""), overrides
+        after = speaker.normalize(text[mark.end : end], symbols) if mark.end < end else ""
+        done += f" {after}" if lang == "en" and _WORD_GOES_ON.match(after) else after
+    return done, overrides

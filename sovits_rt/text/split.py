@@ -49,16 +49,17 @@ def sentences(text: str, language: str, method: str) -> list[str]:
     Raises TextError for an unknown method and for a text that has nothing to speak.
     """
     if method not in CUTS:
-        raise TextError(f"split method {method!r} is not known, use one of: {', '.join(CUTS)}")
+        raise TextError(f"The split method {method!r} is not known; use one of: {', '.join(CUTS)}.")
+    written = text
     text = collapse_marks(text).strip("\n")
     if not text:
-        raise TextError("the text is empty")
+        raise TextError("The text is empty; write something to speak.")
     if text[0] not in ENDINGS and len(_ENDING.split(text, maxsplit=1)[0].strip()) < MIN_FIRST_CLAUSE_CHARACTERS:
         text = full_stop(language) + text
     lines = [line for line in CUTS[method](text).split("\n") if line not in ("", " ")]
     pieces = [piece for line in _merge_short(lines) if _has_word(line) for piece in _limit(close(line, language))]
     if not pieces:
-        raise TextError("the text has no letter or digit, so there is nothing to speak")
+        raise TextError(f"The text {written[:40]!r} has no letter or digit; write something to speak.")
     return pieces
 
 
@@ -85,8 +86,7 @@ def _merge_short(lines: list[str]) -> list[str]:
 def _limit(piece: str) -> list[str]:
     """Cut a piece of more than 510 characters at its marks, as late as possible.
 
-    Upstream also yields an empty piece before an overlong clause at the very start; it has nothing to speak and is
-    dropped.
+    Upstream also yields an empty piece in front of an overlong clause; it has nothing to speak and is dropped.
     """
     if len(piece) <= MAX_PIECE_CHARACTERS:
         return [piece]

@@ -21,7 +21,7 @@ PUNCTUATION = frozenset("!?…,.-")
 def phone_ids(table: str) -> Mapping[str, int]:
     """Phone -> id of table "v1" or "v2". Raises TextError for another name."""
     if table not in TABLE_SIZES:
-        raise TextError(f"symbol table {table!r} is not known, use one of: {', '.join(TABLE_SIZES)}")
+        raise TextError(f"The symbol table {table!r} is not known; use one of: {', '.join(TABLE_SIZES)}.")
     phones = files("sovits_rt.text").joinpath("data/symbols.txt").read_text(encoding="utf-8").split()
     return MappingProxyType({phone: number for number, phone in enumerate(phones[: TABLE_SIZES[table]])})
 

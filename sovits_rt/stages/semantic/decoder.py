@@ -6,6 +6,7 @@ the end token is drawn or is the best one; at most `max_tokens`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,6 +44,26 @@ class _Running:
     tokens: list[int] = field(default_factory=list)
 
 
+class _Memory:
+    """Key/value rows of every slot, as T2S.new_memory lays them out."""
+
+    def __init__(self, network: T2S, slots: int) -> None:
+        self._network = network
+        self._slots = slots
+        self.rows = self._new(0)
+
+    def reserve(self, capacity: int) -> None:
+        """Grow so that every slot holds `capacity` rows; what is there stays."""
+        old = self.rows
+        if capacity > old.shape[4]:
+            self.rows = self._new(_round_up(capacity + capacity // 2, _WINDOW_MULTIPLE))
+            self.rows[:, :, :, :, : old.shape[4]] = old
+
+    def _new(self, capacity: int) -> Tensor:
+        parameter = self._network.bert_proj.weight
+        return self._network.new_memory(self._slots, capacity, dtype=parameter.dtype, device=parameter.device)
+
+
 class Decoder:
     """network: on its device, in its precision. step: network.step as the backend runs it. slots: how many at once."""
 
@@ -52,18 +73,22 @@ class Decoder:
         self._slots = slots
         parameter = network.bert_proj.weight
         self._dtype, self._device = parameter.dtype, parameter.device
-        self._memory = network.new_memory(slots, 0, dtype=self._dtype, device=self._device)
+        self._idle: list[_Memory] = []
 
     @torch.inference_mode()
     def decode(self, jobs: Iterable[DecodeJob]) -> Iterator[tuple[DecodeJob, Ints]]:
         """Yield (job, tokens [t]) as sentences finish; all jobs are finished when the iterator ends."""
+        with self._memory() as memory:
+            yield from self._decode(jobs, memory)
+
+    def _decode(self, jobs: Iterable[DecodeJob], memory: _Memory) -> Iterator[tuple[DecodeJob, Ints]]:
         vocabulary = self._network.config.audio_vocab
         seen = torch.zeros(self._slots, vocabulary, dtype=torch.bool, device=self._device)
         logits = torch.zeros(self._slots, vocabulary, device=self._device)
         slots: Slots[_Running] = Slots(self._slots, (_Running(job, 0) for job in jobs))
         while True:
             for slot, newcomer in slots.admit():
-                logits[slot] = self._prefill(slot, newcomer)
+                logits[slot] = self._prefill(memory, slot, newcomer)
                 seen[slot] = False
                 seen[slot, torch.as_tensor(newcomer.job.prompt_tokens, device=self._device)] = True
             running = slots.running
@@ -73,32 +98,60 @@ class Decoder:
             for slot in self._take(running, drawn, best):
                 finished = running[slot]
                 moved = slots.leave(slot)
-                self._memory[:, :, moved.slot] = self._memory[:, :, moved.moved_from]
+                memory.rows[:, :, moved.slot] = memory.rows[:, :, moved.moved_from]
                 seen[moved.slot] = seen[moved.moved_from]
                 yield finished.job, torch.tensor(finished.tokens, dtype=torch.int64).numpy()
             if running:
                 newest = torch.tensor([each.tokens[-1] for each in running], device=self._device)
                 seen[: len(running)].scatter_(1, newest.unsqueeze(1), True)
-                logits[: len(running)] = self._advance(newest, running)
+                logits[: len(running)] = self._advance(memory, newest, running)
 
     @torch.inference_mode()
-    def forced_logits(self, job: DecodeJob, tokens: Ints) -> Floats:
-        """[t, V] float32: the logits after each of the given tokens [t], which follow the job's prompt."""
-        forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, tokens]))
-        return self._read(0, forced)[-len(tokens) :].float().cpu().numpy()
+    def forced_logits(self, job: DecodeJob, tokens: Ints, *, stepped: int = 0) -> Floats:
+        """[t, V] float32: the logits after each of the given tokens [t], which follow the job's prompt.
 
-    def _prefill(self, slot: int, newcomer: _Running) -> Tensor:
+        The last `stepped` tokens (fewer than t) are read one by one, as in decoding, by all slots at once; the logits
+        are the last slot's.
+        """
+        assert 0 <= stepped < len(tokens)
+        read = len(tokens) - stepped
+        forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, tokens[:read]]))
+        length = len(forced.phones) + len(forced.prompt_tokens)
+        with self._memory() as memory:
+            logits = [self._read(memory, 0, forced)[-read:].float()]
+            memory.rows[:, :, 1:] = memory.rows[:, :, :1]
+            running = [_Running(forced, length) for _ in range(self._slots)]
+            for token in tokens[read:].tolist():
+                for each in running:
+                    each.tokens.append(token)
+                newest = torch.full((self._slots,), token, device=self._device)
+                logits.append(self._advance(memory, newest, running)[-1:])
+        return torch.cat(logits).cpu().numpy()
+
+    @contextmanager
+    def _memory(self) -> Iterator[_Memory]:
+        """That of the last decode, or another one while that decode is still under way."""
+        try:
+            memory = self._idle.pop()
+        except IndexError:
+            memory = _Memory(self._network, self._slots)
+        try:
+            yield memory
+        finally:
+            self._idle = [memory]
+
+    def _prefill(self, memory: _Memory, slot: int, newcomer: _Running) -> Tensor:
         newcomer.length = len(newcomer.job.phones) + len(newcomer.job.prompt_tokens)
-        return self._read(slot, newcomer.job)[-1].float()
+        return self._read(memory, slot, newcomer.job)[-1].float()
 
-    def _read(self, slot: int, job: DecodeJob) -> Tensor:
+    def _read(self, memory: _Memory, slot: int, job: DecodeJob) -> Tensor:
         """Text and prompt into a slot's memory; returns logits as T2S.prefill does."""
-        self._reserve(len(job.phones) + len(job.prompt_tokens) + 1)
+        memory.reserve(len(job.phones) + len(job.prompt_tokens) + 1)
         logits = self._network.prefill(
             torch.as_tensor(job.phones, device=self._device),
             torch.as_tensor(job.bert, device=self._device).to(self._dtype),
             torch.as_tensor(job.prompt_tokens, device=self._device),
-            self._memory[:, :, slot],
+            memory.rows[:, :, slot],
         )
         return logits
 
@@ -129,29 +182,20 @@ class Decoder:
                 done.append(slot)
         return done[::-1]
 
-    def _advance(self, newest: Tensor, running: list[_Running]) -> Tensor:
+    def _advance(self, memory: _Memory, newest: Tensor, running: list[_Running]) -> Tensor:
         lengths = [each.length for each in running]
-        self._reserve(max(lengths) + 1)
-        window = min(_round_up(max(lengths) + 1, _WINDOW_MULTIPLE), self._memory.shape[4])
+        memory.reserve(max(lengths) + 1)
+        window = min(_round_up(max(lengths) + 1, _WINDOW_MULTIPLE), memory.rows.shape[4])
         positions = [len(each.job.prompt_tokens) + len(each.tokens) - 1 for each in running]
         logits = self._step(
             newest,
             torch.tensor(positions, device=self._device),
             torch.tensor(lengths, device=self._device),
-            self._memory[:, :, : len(running), :, :window],
+            memory.rows[:, :, : len(running), :, :window],
         )
         for each in running:
             each.length += 1
         return logits.float()
-
-    def _reserve(self, rows: int) -> None:
-        """Grow the memory so that every slot holds `rows`; what is there stays."""
-        old = self._memory
-        if rows <= old.shape[4]:
-            return
-        capacity = _round_up(rows + rows // 2, _WINDOW_MULTIPLE)
-        self._memory = self._network.new_memory(self._slots, capacity, dtype=self._dtype, device=self._device)
-        self._memory[:, :, :, :, : old.shape[4]] = old
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -14,10 +14,13 @@ from typing import Any, cast
 
 from sovits_rt.errors import MissingExtraError, TextError
 
+MAX_NUMBER_CHARACTERS = 2000
+
 _MARKS = str.maketrans({"。": ".", "！": "!", "？": "?"})
 # Upstream escapes these two patterns by mistake, so that they stand for their own spelling.
 _LITERAL_MARKS = (("[;:：，；]", ","), ('["’]', "'"))
 _MARK_RUN = re.compile(r"([!?….,\-\s])[!?….,\-]+")
+_ENDLESS_NUMBER = re.compile(rf"[0-9][0-9.,]{{{MAX_NUMBER_CHARACTERS}}}")
 _DROPPED = re.compile(r"[^ A-Za-z'.,?!\-]")
 _INNER_CAPITAL = re.compile(r"(?<!^)(?<!\s)([A-Z])")
 
@@ -37,12 +40,17 @@ _UNITS = {
 }
 _OPERATORS = {"+": " plus ", "-": " minus ", "×": " times ", "÷": " divided by ", "=": " Equals "}
 _POWERS = "[⁰¹²³⁴⁵⁶⁷⁸⁹ˣʸⁿ]*"
-_TERM = rf"(?:-?\d+(?:\.\d+)?{_POWERS}|\.\d+{_POWERS}|[A-Za-z]{_POWERS})"
+_TERM = rf"(?:-?\d++(?:\.\d++)?{_POWERS}|\.\d+{_POWERS}|[A-Za-z]{_POWERS})"
 _CALCULATION = re.compile(rf"({_TERM})\s+([+\-×÷=])\s+({_TERM})")
 
 
 def normalize(text: str) -> str:
-    """The spoken form: only letters, blanks and `' . , ? ! -` are left."""
+    """The spoken form: only letters, blanks and `' . , ? ! -` are left.
+
+    Raises TextError for a number that has no name and for one of more than 2000 characters, which takes too long.
+    """
+    if _ENDLESS_NUMBER.search(text):
+        raise TextError(f"A number of more than {MAX_NUMBER_CHARACTERS} characters is too long; write it in parts.")
     text = text.translate(_MARKS)
     for spelling, mark in _LITERAL_MARKS:
         text = text.replace(spelling, mark)
@@ -77,7 +85,7 @@ def _inflect() -> Any:
         import inflect
     except ImportError as error:
         raise MissingExtraError(
-            "English numbers need the package 'inflect', install it with: pip install 'sovits-rt[en]'"
+            "English numbers need the package 'inflect', which is not installed: pip install 'sovits-rt[en]'."
         ) from error
     return inflect.engine()
 
@@ -88,7 +96,7 @@ def _in_words(number: int | str, **options: Any) -> str:
     try:
         return str(engine.number_to_words(number, **options))
     except _too_long() as error:
-        raise TextError(f"a number of {len(str(number))} digits has no name, write it in words") from error
+        raise TextError(f"A number of {_digits(str(number))} digits has no name; write it in words.") from error
 
 
 def _too_long() -> type[Exception]:
@@ -101,10 +109,15 @@ def _integer(digits: str) -> int:
     try:
         return int(digits)
     except ValueError as error:
-        raise TextError(f"a number of {len(digits)} digits can't be read, write it in words") from error
+        raise TextError(f"A number of {_digits(digits)} digits has no name; write it in words.") from error
+
+
+def _digits(number: str) -> int:
+    return sum(character.isdigit() for character in number)
 
 
 def _ordinal_item(match: re.Match[str]) -> str:
+    _integer(match.group(1))
     return f"{_inflect().ordinal(match.group(1))}, "
 
 
@@ -159,6 +172,11 @@ def _fraction(match: re.Match[str]) -> str:
     return f"{_in_words(above)} {_inflect().ordinal(_in_words(below))}{'s' if above > 1 else ''}"
 
 
+def _ordinal(match: re.Match[str]) -> str:
+    _integer(match.group(1))
+    return _in_words(match.group())
+
+
 def _number(match: re.Match[str]) -> str:
     """Numbers from 1001 to 2999 are read like years."""
     number = _integer(match.group())
@@ -178,17 +196,17 @@ _POUNDS = _money("pound", "pounds", "penny", "pence")
 _DOLLARS = _money("dollar", "dollars", "cent", "cents")
 
 RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"(?:^|\s+)-(\d+)"), lambda match: f"negative {match.group(1)}"),
+    (re.compile(r"(?:^|(?<!\s)\s+)-(\d+)"), lambda match: f"negative {match.group(1)}"),
     (re.compile(r"([0-9][0-9,]+[0-9])"), lambda match: match.group().replace(",", "")),
     (re.compile(r"\b([01]?[0-9]|2[0-3]):([0-5][0-9])\b"), _time),
     (re.compile(r"\b([0-9]+(\.[0-9]+)?(m|km|km/h|ft|L|tbsp|tsp|h|min|s|°C|°F))\b"), _measure),
-    (re.compile(r"£([0-9.,]*[0-9]+)"), _POUNDS),
-    (re.compile(r"([0-9.,]*[0-9]+)£"), _POUNDS),
-    (re.compile(r"\$([0-9.,]*[0-9]+)"), _DOLLARS),
-    (re.compile(r"([(0-9.,]*[0-9]+)\$"), _DOLLARS),
+    (re.compile(r"£([0-9.,]*[0-9])"), _POUNDS),
+    (re.compile(r"([0-9.,]*[0-9])£"), _POUNDS),
+    (re.compile(r"\$([0-9.,]*[0-9])"), _DOLLARS),
+    (re.compile(r"([(0-9.,]*[0-9])\$"), _DOLLARS),
     (re.compile(r"([0-9]+\.\s*[0-9]+)"), _decimal),
     (re.compile(r"[0-9]+/[0-9]+"), _fraction),
-    (re.compile(r"[0-9]+(?:st|nd|rd|th)"), lambda match: _in_words(match.group())),
+    (re.compile(r"([0-9]+)(?:st|nd|rd|th)"), _ordinal),
     (re.compile(r"[0-9]+"), _number),
 )
 """(what to find, how it is spoken), in the order in which they run."""

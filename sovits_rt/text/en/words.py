@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-from sovits_rt.errors import MissingExtraError
+from sovits_rt.errors import MissingExtraError, TextError
 from sovits_rt.text.en import lexicon, spelling
 
 MAX_SPELLED_LETTERS = 3
 """Unknown words up to this length are spelled letter by letter."""
+
+MAX_WORD_LETTERS = 1000
+"""Longer words can't be cut into parts: that goes deeper per letter and takes seconds."""
 
 _POSSESSIVE = re.compile(r"[a-z]+'s$")
 _VOICELESS = frozenset(("P", "T", "K", "F", "TH", "HH"))
@@ -43,6 +46,8 @@ def look_up(word: str) -> list[str]:
         return [phone for letter in lower for phone in _spelled(letter)]
     if _POSSESSIVE.match(lower):
         return _possessive(look_up(lower[:-2]))
+    if len(lower) > MAX_WORD_LETTERS:
+        raise _too_long(word)
     parts = _word_segment()(lower)
     if len(parts) == 1:
         return spelling.predict(lower)
@@ -68,6 +73,12 @@ def _possessive(owner: list[str]) -> list[str]:
     return [*owner, "AH0", "Z"] if last in _SIBILANTS else [*owner, "Z"]
 
 
+def _too_long(word: str) -> TextError:
+    return TextError(
+        f"The word {word[:20]!r}… of {len(word)} letters is too long to be read; write it as several words."
+    )
+
+
 @cache
 def _word_segment() -> Callable[[str], list[str]]:
     """Splits compounds by how frequent their parts are; its tables take 0.7 s and 90 MB, so only when a word needs
@@ -76,11 +87,14 @@ def _word_segment() -> Callable[[str], list[str]]:
         import wordsegment
     except ImportError as error:
         raise MissingExtraError(
-            "unknown English words need the package 'wordsegment', install it with: pip install 'sovits-rt[en]'"
+            "Unknown English words need the package 'wordsegment', which is not installed: pip install 'sovits-rt[en]'."
         ) from error
     wordsegment.load()
 
     def segment(word: str) -> list[str]:
-        return list(wordsegment.segment(word))
+        try:
+            return list(wordsegment.segment(word))
+        except RecursionError as error:
+            raise _too_long(word) from error
 
     return segment

@@ -12,8 +12,10 @@ from functools import cache
 
 from sovits_rt.errors import MissingExtraError, TextError
 from sovits_rt.text import symbols as tables
+from sovits_rt.text.en import lexicon
 from sovits_rt.text.en import normalize as spoken_form
 from sovits_rt.text.en.words import is_homograph, phones_of
+from sovits_rt.text.markup import ENGLISH_WORD
 
 MIN_PHONES = 4
 """A shorter text gets a comma in front, as upstream: the T2S network is unsure on very few phones."""
@@ -33,8 +35,7 @@ def phones(norm_text: str, symbols: str, overrides: Mapping[int, str]) -> tuple[
 
     overrides: index of the first character of a word -> its pronunciation, like "W ER1 D".
     """
-    tokens = _tokens(norm_text)
-    given = _place(norm_text, tokens, overrides)
+    tokens, given = _read(norm_text, overrides)
     spoken: list[str] = []
     for index, (token, tag) in enumerate(zip(tokens, _tags(tokens), strict=True)):
         spoken += given.get(index) or phones_of(token, tag)
@@ -50,28 +51,33 @@ def _rename(phone: str) -> str | None:
     return name if name in tables.phone_ids("v2") else None
 
 
-def _place(norm_text: str, tokens: Sequence[str], overrides: Mapping[int, str]) -> dict[int, list[str]]:
-    """Number of a token -> the phones given for it."""
+def _read(norm_text: str, overrides: Mapping[int, str]) -> tuple[list[str], dict[int, list[str]]]:
+    """The words and marks of the text, and number of a word -> the phones given for it.
+
+    A word with given phones is cut out first, so that the tokenizer can't join it to a neighbour ("word.com").
+    """
+    tokens: list[str] = []
     given: dict[int, list[str]] = {}
-    start = 0
-    for number, token in enumerate(tokens):
-        start = norm_text.index(token, start)
-        if start in overrides:
-            given[number] = _read_arpabet(overrides[start], token)
-        start += len(token)
-    if len(given) < len(overrides):
-        raise TextError(f"a pronunciation in {norm_text[:40]!r} stands inside a word, mark the whole word")
-    return given
+    end = 0
+    for start in sorted(overrides):
+        found = ENGLISH_WORD.match(norm_text, start)
+        if found is None or start < end:
+            raise TextError(f"There is no word at position {start} of {norm_text[:40]!r} to give a pronunciation to.")
+        tokens += _tokens(norm_text[end:start])
+        given[len(tokens)] = _read_arpabet(overrides[start], found[0])
+        tokens.append(found[0])
+        end = found.end()
+    return tokens + _tokens(norm_text[end:]), given
 
 
 def _read_arpabet(pronunciation: str, word: str) -> list[str]:
-    ids = tables.phone_ids("v2")
+    spoken = frozenset(lexicon.load().phone_of.values())
     read = pronunciation.upper().split()
-    wrong = [phone for phone in read if not _ARPABET.fullmatch(phone) or phone not in ids or phone == tables.UNKNOWN]
-    if wrong or not read:
+    wrong = [phone for phone in read if not _ARPABET.fullmatch(phone) or phone not in spoken]
+    if wrong:
         raise TextError(
-            f"the pronunciation {pronunciation!r} of {word!r} has no phone {' '.join(wrong) or 'at all'}, "
-            "expected ARPAbet with stress digits on vowels, like HH AH0 L OW1"
+            f"The pronunciation {pronunciation!r} of {word!r} holds {' '.join(wrong)!r}, which is no phone; "
+            "write ARPAbet with stress digits on vowels, like HH AH0 L OW1."
         )
     return read
 
@@ -82,7 +88,7 @@ def _tokenizer() -> Callable[[str], list[str]]:
         from nltk.tokenize import TweetTokenizer
     except ImportError as error:
         raise MissingExtraError(
-            "English needs the package 'nltk', install it with: pip install 'sovits-rt[en]'"
+            "English needs the package 'nltk', which is not installed: pip install 'sovits-rt[en]'."
         ) from error
     tokenizer = TweetTokenizer()
 

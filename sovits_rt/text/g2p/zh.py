@@ -91,7 +91,7 @@ def _phones(char: str, initial: str, final: str) -> tuple[str, ...]:
     found = syllable_phones(initial, final)
     if found is None:
         raise TextError(
-            f"the character {char!r} has no Mandarin syllable, replace it or give its pinyin as in [字](/zi4/)"
+            f"The character {char!r} has no Mandarin syllable; replace it or give its pinyin as in [字](/zi4/)."
         )
     return found
 
@@ -102,6 +102,6 @@ def _override_phones(norm_text: str, index: int, pinyin: str) -> tuple[str, str]
     found = pinyin_phones(pinyin)
     if found is None:
         raise TextError(
-            f"there is no Mandarin syllable {pinyin!r}, write pinyin with a tone digit from 1 to 5, as in zhang3"
+            f"There is no Mandarin syllable {pinyin!r}; write pinyin with a tone digit from 1 to 5, as in zhang3."
         )
     return found

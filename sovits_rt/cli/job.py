@@ -1,0 +1,152 @@
+"""A command line of `synth`, checked as far as that takes no model: before anything is tuned, loaded or written."""
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from sovits_rt import text as frontend
+from sovits_rt.audio.reference import check_auxiliary, check_reference
+from sovits_rt.audio.write import find_format
+from sovits_rt.checkpoints.layout import ModelPaths
+from sovits_rt.checkpoints.shape import Preview, check_companions, preview
+from sovits_rt.cli.options import MODEL_KEYS, model_paths, read_text
+from sovits_rt.errors import AudioError, RequestError, TextError
+from sovits_rt.limits import check_length
+from sovits_rt.text import Dictionary
+from sovits_rt.types import Request, Sampling, Sentence, Voice
+
+STANDARD_OUTPUT = "-"
+_OPTION_NAMES = {"fragment_interval_seconds": "--pause"}  # where it is not the field's own name
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """models: what the checkpoints' tables of contents say. request: the fields of a Request but the voice."""
+
+    paths: ModelPaths
+    models: Preview
+    sentences: list[Sentence]
+    references: tuple[Path, ...]
+    ref_text: str
+    ref_lang: str
+    dictionary: Dictionary | None
+    request: dict[str, Any]
+    output: str
+    dump: Path | None
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> "Job":
+        """Raises UsageError or SovitsError for the first thing that can't be used."""
+        if not options["references"]:
+            raise click.UsageError("No recording of the voice was given; name one of 3 to 10 seconds with --ref")
+        text = read_text(options["words"], options["text"], options["text_file"])
+        request = checked_request(options, text)
+        check_output(options["output"])
+        check_dump(options["dump"])
+        paths = model_paths(**{key: options[key] for key in MODEL_KEYS})
+        models = preview(paths.require("gpt", "to speak"), paths.require("sovits", "to speak"))
+        dictionary = None if options["dictionary"] is None else Dictionary.load(options["dictionary"])
+        sentences = checked_sentences(options, text, models, dictionary, paths)
+        check_reference(options["references"][0])
+        for path in options["references"][1:]:
+            check_auxiliary(path)
+        return cls(
+            paths,
+            models,
+            sentences,
+            options["references"],
+            options["ref_text"],
+            options["ref_lang"],
+            dictionary,
+            request,
+            options["output"],
+            options["dump"],
+        )
+
+
+def checked_sentences(
+    options: dict[str, Any], text: str, models: Preview, dictionary: Dictionary | None, paths: ModelPaths
+) -> list[Sentence]:
+    """The sentences of the text; that they and the reference text can be spoken, and with which models, is checked."""
+    symbols, ref_text = models.version.symbols, options["ref_text"]
+    sentences = frontend.prepare(text, options["lang"], split=options["split"], symbols=symbols, dictionary=dictionary)
+    spoken, prompt_phones = list(sentences), 0
+    if ref_text:
+        if not ref_text.strip():
+            raise TextError("--ref-text is only blanks; give the words of the recording, or leave it out.")
+        prompt = frontend.prepare_prompt(ref_text, options["ref_lang"], symbols=symbols, dictionary=dictionary)
+        spoken, prompt_phones = [prompt, *sentences], len(prompt.ids)
+    for sentence in sentences:
+        check_length(sentence, prompt_phones)
+    chinese = any(segment.word2ph is not None for sentence in spoken for segment in sentence.segments)
+    check_companions(paths, models.version, prompted=bool(ref_text), chinese=chinese)
+    return sentences
+
+
+def checked_request(options: dict[str, Any], text: str) -> dict[str, Any]:
+    """The fields of a Request but the voice. Raises UsageError that names the option for a value out of range."""
+    nobody = np.zeros(0, np.float32)
+    nothing = np.zeros(0, np.int64)
+    try:
+        fields = {
+            "text": text,
+            "language": options["lang"],
+            "split": options["split"],
+            "sampling": Sampling(
+                options["top_k"], options["top_p"], options["temperature"], options["repetition_penalty"]
+            ),
+            "speed": options["speed"],
+            "fragment_interval_seconds": options["pause"],
+            "noise_scale": options["noise_scale"],
+            "max_tokens": options["max_tokens"],
+            "seed": options["seed"],
+        }
+        Request(voice=Voice("", nothing, nobody, nothing, nobody, nobody), **fields)
+    except RequestError as error:
+        name, _, rest = str(error).partition(" ")
+        option = _OPTION_NAMES.get(name, f"--{name.replace('_', '-')}")
+        raise click.UsageError(f"{option} {rest}") from error
+    return fields
+
+
+def check_output(output: str) -> None:
+    """Raises AudioError if no sound file can be written there, UsageError for raw sound to a terminal."""
+    if output == STANDARD_OUTPUT:
+        if sys.stdout.isatty():
+            raise click.UsageError("-o - writes raw sound to standard output; send it to a file or a program")
+        return
+    path = Path(output)
+    if path.is_dir():
+        raise AudioError(f"-o {output} is a folder; give a file name in it, such as {path / 'out.wav'}.")
+    find_format(f"-o {output}", path.suffix[1:])
+    if (problem := why_not_writable(path)) is not None:
+        raise AudioError(f"-o {output} can't be written: {problem}.")
+
+
+def check_dump(path: Path | None) -> None:
+    """Raises RequestError if no file can be written there."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise RequestError(f"--dump {path} is a folder; give a file name in it, such as {path / 'out.npz'}.")
+    if (problem := why_not_writable(path)) is not None:
+        raise RequestError(f"--dump {path} can't be written: {problem}.")
+
+
+def why_not_writable(path: Path) -> str | None:
+    """Tried, not guessed from permissions: what decides may be a read-only file system, a quota or a mode."""
+    if path.exists() and not path.is_file():
+        return None  # a device or a named pipe, which opening would change
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}; make it or choose another"
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder} takes no files ({error.strerror}); choose a folder that you may write to"
