@@ -38,8 +38,9 @@ class Rules:
     null: Effort = Effort(pairs=12, drop=False, settle=0.0)
     null_rounds: int = 3  # more starts while the machine can't show the margin
     final: Effort = Effort(pairs=12, drop=False, settle=0.0)
-    final_rounds: int = 6  # each with fresh processes: memory layout and page placement differ from start to start
-    fresh_control: bool = True  # the control, too, starts anew for each round of the finals
+    # each with fresh processes: memory layout and page placement differ from start to start. 0: no time for finals, the
+    # duels of the search decide, each of them with a fresh process and a live control too
+    final_rounds: int = 6
     finalists: int = 5
     least_pairs: int = 6
     drop_alpha: float = 0.01

@@ -43,8 +43,7 @@ def race(
     field = [Finalist(settings) for settings in candidates]
     try:
         for _ in range(rules.final_rounds):
-            if rules.fresh_control:
-                judge.renew(budget)
+            judge.renew(budget)
             for index in _open_questions(field, rules):
                 field[index] = _one_round(judge, field[index], rules, budget, generator)
                 on_final(field[index])

@@ -196,13 +196,16 @@ def whole_number(text: str | None) -> int | None:
         return None
 
 
+MOST_CPUS = 8192  # what Linux can be built for; a larger number is damage
+
+
 def cpu_list(text: str | None) -> tuple[int, ...]:
     """(0, 1, 2, 8) out of "0-2,8", the kernel's way to write sets; what can't be read is left out."""
     cpus: set[int] = set()
     for part in (text or "").strip().split(","):
         first, _, last = part.partition("-")
         low, high = whole_number(first), whole_number(last or first)
-        if low is not None and high is not None and 0 <= low <= high < 1 << 16:
+        if low is not None and high is not None and 0 <= low <= high < MOST_CPUS:
             cpus.update(range(low, high + 1))
     return tuple(sorted(cpus))
 

@@ -211,7 +211,14 @@ def _read_yaml(path: Path) -> Any:
         raise ProfileError("it is not UTF-8 text") from error
     except (yaml.YAMLError, ValueError) as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-        raise ProfileError(f"it is not valid YAML{'' if mark is None else f' (line {mark.line + 1})'}") from error
+        raise ProfileError(
+            f"it is not valid YAML{'' if mark is None else f' (line {min(mark.line + 1, len(text.splitlines()))})'}"
+        ) from error
+
+
+def _place(error: Exception, raw: bytes) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return "" if mark is None else f" (line {min(mark.line + 1, len(raw.splitlines()))})"
 
 
 def _refuse_bombs(text: str) -> None:

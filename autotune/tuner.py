@@ -162,6 +162,10 @@ class Session:
         contenders = self._contenders()
         if not contenders:
             return self._confirmed(f"no candidate can be faster by {self._rules.promote_margin:.0%}", ())
+        if self._rules.final_rounds == 0:
+            return self._decided(
+                tuple(Finalist(each.settings, each.log_ratios, each.estimate, 1) for each in contenders)
+            )
         self._listener.on_note(f"finals: {len(contenders)} candidates in fresh pairs")
         generator = np.random.default_rng(self._seed)
         raced = finals.race(
@@ -174,6 +178,9 @@ class Session:
         )
         if not any(each.rounds or each.failure for each in raced):
             return self.cut_short("the budget was over before a final was run")
+        return self._decided(raced)
+
+    def _decided(self, raced: tuple[Finalist, ...]) -> Decision:
         verdict = finals.decide(raced, self._rules, self._resolution, self._subject.cost)
         winner = verdict.winner
         if winner is None or winner.estimate is None:
@@ -227,7 +234,9 @@ class Session:
         """Seconds for the finals: their starts and pairs at the control's own pace, within fixed shares."""
         control, rules = self._known_control(), self._rules
         one = control.open_seconds + 3 * sum(control.unit_seconds) + rules.final.pairs * control.pair_seconds
-        needed = min(FINAL_ROUNDS_PLANNED, rules.final_rounds) * (rules.finalists + rules.fresh_control) * one
+        needed = min(FINAL_ROUNDS_PLANNED, rules.final_rounds) * (rules.finalists + 1) * one
+        if not needed:
+            return 0.0
         return min(max(needed, LEAST_KEPT_BACK * self._budget_seconds), MOST_KEPT_BACK * self._budget_seconds)
 
     def _confirmed(self, reason: str, raced: tuple[Finalist, ...]) -> Decision:

@@ -29,15 +29,12 @@ MAX_MEMORY_SHARE = 0.6
 LONGEST_SENTENCE = 2048  # positions of key/value memory that a slot may come to hold
 FORCED_RUNS, FORCED_TOKENS, FORCED_STEPS = 2, 192, 4
 
-# In 90 s on two cores there is time for two or three trials: fewer pairs, and one round of finals.
+# In 90 s on two cores there is time for two or three trials and no finals.
 QUICK = Rules(
-    explore=Effort(pairs=6, drop=True, settle=0.03),
+    explore=Effort(pairs=10, drop=True, settle=0.02),
     null=Effort(pairs=6, drop=False, settle=0.0),
     null_rounds=1,
-    final=Effort(pairs=10, drop=False, settle=0.0),
-    final_rounds=1,
-    fresh_control=False,
-    finalists=1,
+    final_rounds=0,
     least_pairs=5,
     warm_passes=1,
     steady=0.2,

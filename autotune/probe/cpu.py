@@ -5,7 +5,7 @@ import re
 from autotune.devices.cpu import architecture
 from autotune.machine import Cache, CoreGroup, Cpu, NumaNode
 from autotune.probe.quota import cpu_quota
-from autotune.reader import Reader, cpu_list, whole_number
+from autotune.reader import MOST_CPUS, Reader, cpu_list, whole_number
 
 _CPUS = "/sys/devices/system/cpu"
 _X86_VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd", "HygonGenuine": "hygon", "CentaurHauls": "zhaoxin"}
@@ -162,7 +162,7 @@ def cpus_online(reader: Reader) -> tuple[int, ...]:
     counted = whole_number(reader.facts("sysctl").get("hw.logicalcpu")) or whole_number(
         reader.facts("psutil").get("logical")
     )
-    return tuple(range(counted)) if counted and counted > 0 else reader.affinity() or (0,)
+    return tuple(range(counted)) if counted and 0 < counted <= MOST_CPUS else reader.affinity() or (0,)
 
 
 def physical_cores(reader: Reader, online: tuple[int, ...]) -> int:
@@ -205,7 +205,7 @@ def core_groups(reader: Reader, online: tuple[int, ...]) -> tuple[CoreGroup, ...
 def _apple_groups(reader: Reader, online: tuple[int, ...]) -> tuple[CoreGroup, ...]:
     facts = reader.facts("sysctl")
     fast, slow = (whole_number(facts.get(f"hw.perflevel{level}.logicalcpu")) or 0 for level in (0, 1))
-    if not fast or not slow:
+    if not (0 < fast <= MOST_CPUS and 0 < slow <= MOST_CPUS):
         return (CoreGroup("uniform", online),)
     # macOS numbers nothing and pins nothing; the counts are what matters.
     return CoreGroup("performance", tuple(range(fast))), CoreGroup("efficiency", tuple(range(fast, fast + slow)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sovits_rt.cli.options import JSON
 
@@ -23,7 +24,6 @@ def inspect_command(path: Path, as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None)
     for name, value in found.items():
-        table.add_row(
-            name.replace("_", " "), json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-        )
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        table.add_row(name.replace("_", " "), Text(shown))  # plain text: rich takes square brackets for styles
     Console().print(table)

@@ -6,6 +6,7 @@ import click
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from autotune import profile as profiles
 from autotune.fingerprint import fingerprint
@@ -25,7 +26,7 @@ def probe_command(as_json: bool) -> None:
     table = Table(show_header=False, box=None)
     table.add_row("class", fingerprint(machine).hw_class)
     for name, value in summary(machine):
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     Console().print(table)
 
 

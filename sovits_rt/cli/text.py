@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sovits_rt import text as frontend
 from sovits_rt.cli.options import JSON, LANGUAGE, SPLIT, dictionary_option, read_text, text_options
@@ -43,8 +44,9 @@ def text_command(
     table = Table("lang", "text", "spoken", "phones")
     for sentence in sentences:
         for segment in sentence.segments:
-            table.add_row(segment.lang, segment.text, segment.norm_text, " ".join(segment.phones))
+            cells = (segment.lang, segment.text, segment.norm_text, " ".join(segment.phones))
+            table.add_row(*(Text(cell) for cell in cells))  # plain text: rich takes square brackets for styles
         if sentence.pause_seconds is not None:
-            table.add_row("", f"[pause:{sentence.pause_seconds:g}s]", "", "")
+            table.add_row("", Text(f"[pause:{sentence.pause_seconds:g}s]"))
         table.add_section()
     Console().print(table)

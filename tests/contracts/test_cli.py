@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import pickle
 import re
-import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 import yaml
-from bad_files import HERE, profile
+from bad_files import HERE, RunsCode, as_checkpoint, profile
 
 from autotune import store
 from autotune.errors import SearchError
 from autotune.profile import profile_id
-from sovits_rt import selection
+from sovits_rt import process, selection
+from sovits_rt.checkpoints.shape import preview
 from sovits_rt.cli import synth
 from sovits_rt.cli.main import main
-from sovits_rt.process import environment
 from sovits_rt.settings import Settings
 from sovits_rt.tuning import subject_name
 
@@ -34,9 +35,11 @@ for needed in ("jieba", "pypinyin", "split_lang", "nltk"):
 TEXT = "今天天气真不错，我们去公园玩吧。明天可能会下雨。"
 PROMPT = "这是一段参考音频的文本，请听。"
 SHORT = "今天天气真不错。"
+ENGLISH = "Hello there my friend."
 WAVE_TOLERANCE = 3e-5
 SUMMARY = re.compile(
-    r"(\d+\.\d\d) s of audio in \d+\.\d\d s, RTF \d+\.\d{3}, \d+\.\d characters/s, device cpu, profile default -> (.+)\n"
+    r"(\d+\.\d\d) s of audio in \d+\.\d\d s, RTF \d+\.\d{3}, \d+\.\d characters/s, "
+    r"device cpu, profile default -> (.+)\n"
 )
 RESULT_KEYS = {
     "sentences", "audio_seconds", "wall_seconds", "rtf", "characters_per_second", "device", "profile", "output",
@@ -66,16 +69,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """sovits-rt in this process, in an empty folder; what it sets for the process is undone."""
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(home))
-    for name in environment(Settings().process, HERE):
+    for name in process.environment(Settings().process, HERE):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selection, "shipped_folder", lambda: tmp_path / "shipped")
     monkeypatch.setattr(synth, "tune_and_store", not_expected)
-    threads = torch.get_num_threads()
+    # The threads of the test process stay as they are: two on two busy cores take four times as long as one.
+    monkeypatch.setattr(process, "set_threads", lambda *_: None)
 
     def answer(*arguments: str | Path, stdin: bytes | None = None) -> Answer:
         monkeypatch.setattr(sys, "argv", ["sovits-rt", *(str(each) for each in arguments)])
@@ -91,8 +95,7 @@ def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         print(shown.err)
         return Answer(code, shown.out, shown.err)
 
-    yield answer
-    torch.set_num_threads(threads)
+    return answer
 
 
 def not_expected(*_: object, **__: object) -> None:
@@ -102,6 +105,12 @@ def not_expected(*_: object, **__: object) -> None:
 @pytest.fixture(scope="module")
 def voice(golden: Any) -> list[str | Path]:
     return [*models(golden), "--ref", golden.wav("zh_32k"), "--ref-text", PROMPT, "--ref-lang", "zh", "--lang", "zh"]
+
+
+@pytest.fixture(scope="module")
+def plain_voice(golden: Any) -> list[str | Path]:
+    """English and prompt-free: two models less to load."""
+    return [*models(golden)[:4], "--ref", golden.wav("en_44k"), "--lang", "en", "--text", ENGLISH, "--max-tokens", "8"]
 
 
 def models(golden: Any, t2s: str = "t2s_v2", sovits: str = "sovits_v2") -> list[str | Path]:
@@ -127,7 +136,15 @@ def asked_like(case: Any, golden: Any) -> list[str | Path]:
 
 @pytest.mark.parametrize(
     "name",
-    ["v2_zh_greedy", "v2_batch1", "v2_multiref", "v2_norep_greedy", "v2_speed13", "v2_mixed_auto_greedy", "v1_en_greedy"],
+    [
+        "v2_zh_greedy",
+        "v2_batch1",
+        "v2_multiref",
+        "v2_norep_greedy",
+        "v2_speed13",
+        "v2_mixed_auto_greedy",
+        "v1_en_greedy",
+    ],
 )
 def test_dump_equals_upstream(golden: Any, run: Run, name: str) -> None:
     case = golden.case(name)
@@ -181,40 +198,39 @@ def test_a_pause_in_front_of_all_speech(run: Run, voice: list[str | Path]) -> No
     assert answer.json["audio_seconds"] == len(samples) / rate
 
 
-def spoken(run: Run, voice: list[str | Path], *options: str, seed: str = "0") -> tuple[Any, Any]:
+def spoken(run: Run, plain_voice: list[str | Path], *options: str) -> tuple[Any, Any]:
     """Tokens and wave of a short sentence."""
-    words = ("--text", SHORT, "--max-tokens", "12", "--seed", seed, "--profile", "default", "--dump", "one.npz", *options)
-    assert run("synth", *voice, *words, "-q").code == 0
+    assert run("synth", *plain_voice, "--profile", "default", "--dump", "one.npz", *options, "-q").code == 0
     dumped = np.load("one.npz")
     return dumped["tokens_0"].tolist(), dumped["wav_0"]
 
 
-def test_sampling_options_reach_the_decoder(run: Run, voice: list[str | Path]) -> None:
-    greedy, _ = spoken(run, voice, "--top-k", "1")
-    drawn, wave = spoken(run, voice)
-    again, same_wave = spoken(run, voice)
+def test_sampling_options_reach_the_decoder(run: Run, plain_voice: list[str | Path]) -> None:
+    greedy, _ = spoken(run, plain_voice, "--top-k", "1")
+    drawn, wave = spoken(run, plain_voice)
+    again, same_wave = spoken(run, plain_voice)
     assert drawn == again != greedy
     np.testing.assert_array_equal(wave, same_wave)
-    assert spoken(run, voice, "--top-p", "0.000001")[0] == greedy
-    assert spoken(run, voice, "--temperature", "0.00001")[0] == greedy
-    assert spoken(run, voice, seed="1")[0] != drawn
-    assert spoken(run, voice, "--temperature", "3")[0] != drawn
-    assert spoken(run, voice, "--top-k", "1", "--repetition-penalty", "1")[0] != greedy
+    assert spoken(run, plain_voice, "--top-p", "0.000001")[0] == greedy
+    assert spoken(run, plain_voice, "--temperature", "0.00001")[0] == greedy
+    assert spoken(run, plain_voice, "--seed", "1")[0] != drawn
+    assert spoken(run, plain_voice, "--temperature", "3")[0] != drawn
+    assert spoken(run, plain_voice, "--top-k", "1", "--repetition-penalty", "1")[0] != greedy
 
 
-def test_noise_and_speed_reach_the_renderer(run: Run, voice: list[str | Path]) -> None:
-    tokens, plain = spoken(run, voice, "--top-k", "1", "--noise-scale", "0")
-    noisy_tokens, noisy = spoken(run, voice, "--top-k", "1", "--noise-scale", "0.5")
+def test_noise_and_speed_reach_the_renderer(run: Run, plain_voice: list[str | Path]) -> None:
+    tokens, plain = spoken(run, plain_voice, "--top-k", "1", "--noise-scale", "0")
+    noisy_tokens, noisy = spoken(run, plain_voice, "--top-k", "1", "--noise-scale", "0.5")
     assert tokens == noisy_tokens
     assert np.abs(plain - noisy).max() > 1e-4
-    _, fast = spoken(run, voice, "--top-k", "1", "--speed", "2")
+    _, fast = spoken(run, plain_voice, "--top-k", "1", "--speed", "2")
     assert len(fast) == pytest.approx(len(plain) / 2, rel=0.1)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
-def test_output_formats(run: Run, voice: list[str | Path], suffix: str) -> None:
+def test_output_formats(run: Run, plain_voice: list[str | Path], suffix: str) -> None:
     name = f"out.{suffix}"
-    answer = run("synth", *voice, "--text", SHORT, "--max-tokens", "5", *DETERMINISTIC, "-o", name, "--json")
+    answer = run("synth", *plain_voice, *DETERMINISTIC, "-o", name, "--json")
     assert answer.code == 0
     found = soundfile.info(name)
     assert (found.samplerate, found.channels, found.format.lower()) == (32_000, 1, suffix)
@@ -226,8 +242,8 @@ def test_output_formats(run: Run, voice: list[str | Path], suffix: str) -> None:
     assert [path.name for path in Path().iterdir()] == [name]
 
 
-def test_summary_and_quiet(run: Run, voice: list[str | Path]) -> None:
-    words = ("synth", *voice, "--text", SHORT, "--max-tokens", "5", *DETERMINISTIC)
+def test_summary_and_quiet(run: Run, plain_voice: list[str | Path]) -> None:
+    words = ("synth", *plain_voice, *DETERMINISTIC)
     told = run(*words)
     matched = SUMMARY.fullmatch(told.err)
     assert matched is not None
@@ -366,10 +382,6 @@ def test_inspect(golden: Any, run: Run, name: str, kind: str, facts: dict[str, s
 
 
 def test_inspect_of_a_hostile_file(run: Run) -> None:
-    from bad_files import RunsCode, as_checkpoint
-
-    import pickle
-
     Path("malicious.ckpt").write_bytes(as_checkpoint(pickle.dumps(RunsCode(), protocol=2)))
     told = run("inspect", "malicious.ckpt", "--json").json
     assert (told["safe"], told["supported"], Path("executed").exists()) == (False, False, False)
@@ -387,10 +399,10 @@ def test_help(run: Run, command: str) -> None:
 
 
 @pytest.fixture
-def fresh(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, voice: list[str | Path]) -> list[str | Path]:
+def fresh(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_voice: list[str | Path]) -> list[str | Path]:
     """A synth command on a machine without profiles."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    return ["synth", *voice, "--text", SHORT, "--max-tokens", "5", "--top-k", "1", "-o", "out.wav"]
+    return ["synth", *plain_voice, "--top-k", "1", "-o", "out.wav"]
 
 
 def declined() -> str:
@@ -428,9 +440,7 @@ def test_unfinished_tuning_is_remembered_and_speech_comes(
     assert noted in declined()
 
 
-def test_a_home_that_can_not_be_written_costs_tuning_only(
-    run: Run, fresh: list[str | Path], tmp_path: Path
-) -> None:
+def test_a_home_that_can_not_be_written_costs_tuning_only(run: Run, fresh: list[str | Path], tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     answer = run(*fresh)
     assert answer.code == 0
@@ -452,7 +462,7 @@ def test_damaged_local_profile(run: Run, fresh: list[str | Path]) -> None:
 
 def test_own_profile_and_set(run: Run, fresh: list[str | Path], monkeypatch: pytest.MonkeyPatch, golden: Any) -> None:
     monkeypatch.setattr(synth, "probe", lambda: HERE)
-    shape = synth_shape(golden)
+    shape = preview(golden.checkpoint("t2s_v2"), golden.checkpoint("sovits_v2")).shape
     made = profile(subject_name(shape), settings={"semantic": {"slots": 8}})
     store.save(made, selection.profile_folder())
     told = run(*fresh, "--json").json
@@ -461,10 +471,65 @@ def test_own_profile_and_set(run: Run, fresh: list[str | Path], monkeypatch: pyt
     assert told["profile"] == f"{made.id} + semantic.slots=2"
 
 
-def synth_shape(golden: Any) -> str:
-    from sovits_rt.checkpoints.shape import preview
-
-    return preview(golden.checkpoint("t2s_v2"), golden.checkpoint("sovits_v2")).shape
+# From outside, in a process of its own.
 
 
-_ = shutil
+def outside(*words: str | Path, **options: Any) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "sovits_rt", *(str(word) for word in words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def test_raw_sound_into_a_pipe(run: Run, plain_voice: list[str | Path]) -> None:
+    words = ["synth", *plain_voice, "--noise-scale", "0", "--top-k", "1", "--profile", "default"]
+    sound, told = outside(*words, "-o", "-", "--json").communicate(timeout=120)
+    assert json.loads(told.decode().splitlines()[-1])["output"] == "standard output"
+    assert run(*words, "-o", "out.wav").code == 0
+    expected, _ = soundfile.read("out.wav", dtype="int16")
+    difference = np.abs(np.frombuffer(sound, "<i2").astype(int) - expected).max()
+    print(f"largest difference {difference}")
+    assert difference <= 1  # the number of threads may differ between the two processes
+
+
+def test_first_run_tunes_once(fresh: list[str | Path], run: Run) -> None:
+    running = outside(*fresh, "--tune-budget", "20", "--json")
+    out, err = running.communicate(timeout=150)
+    print(err.decode())
+    assert running.returncode == 0
+    assert "measuring how it runs them best, at most 20 s, once" in err.decode()
+    (path,) = store.files(selection.profile_folder())
+    assert json.loads(out)["profile"] == path.stem == store.load(path).id
+    assert path.stem not in declined()
+    assert Path("out.wav").exists()
+    assert run(*fresh, "--json").json["profile"] == path.stem  # here tuning would fail the test
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process group")
+def test_interrupted_first_run_speaks_and_remembers(fresh: list[str | Path], run: Run) -> None:
+    running = outside(*fresh, "--tune-budget", "60", start_new_session=True)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if b"usable cores" in line:  # the default settings are being measured now
+            break
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    print(err.decode())
+    assert (running.returncode, out) == (0, b"")
+    assert b"Traceback" not in err
+    assert b"profile default -> out.wav" in err
+    assert Path("out.wav").exists()
+    assert declined()
+    assert run(*fresh).code == 0  # here tuning would fail the test
+
+
+def test_a_reader_that_leaves(run: Run) -> None:
+    running = outside("text", "Hello there. " * 500, "--lang", "en")
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    err = running.stderr.read()
+    running.stderr.close()
+    assert (running.wait(timeout=60), err) == (1, b"")
