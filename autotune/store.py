@@ -210,10 +210,7 @@ def _read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise ProfileError("it is not UTF-8 text") from error
     except (yaml.YAMLError, ValueError) as error:
-        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-        raise ProfileError(
-            f"it is not valid YAML{'' if mark is None else f' (line {min(mark.line + 1, len(text.splitlines()))})'}"
-        ) from error
+        raise ProfileError(f"it is not valid YAML{_place(error, raw)}") from error
 
 
 def _place(error: Exception, raw: bytes) -> str:

@@ -81,11 +81,14 @@ class Engine:
         references: the first (3 to 10 s) is the prompt; the styles of all are averaged. text: what the first one says;
         without it the voice has no prompt (prompt-free mode). Raises AudioError, TextError, CheckpointError.
         """
+        return self.prepare_voice(references, self._prompt(text, language, dictionary))
+
+    def prepare_voice(self, references: Sequence[Path], prompt: Sentence | None) -> Voice:
+        """Like `prepare`, with the first recording's text as `text.prepare_prompt` gives it, or None."""
         if not references:
             raise RequestError("No reference recording was given; give at least one of 3 to 10 seconds.")
         for path in references:
             check_is_file(path)
-        prompt = self._prompt(text, language, dictionary)
         key = self._voice_key(references, prompt)
         cached = self._voices.load(key) if self._voices is not None else None
         if cached is not None:
@@ -123,6 +126,7 @@ class Engine:
             split=request.split,
             symbols=self._models.version.symbols,
             dictionary=dictionary,
+            polyphones=self._models.polyphones,
         )
 
     def speak(self, sentences: Sequence[Sentence], request: Request) -> Iterator[AudioChunk]:
@@ -217,7 +221,9 @@ class Engine:
         if not text:
             return None
         symbols = self._models.version.symbols
-        return frontend.prepare_prompt(text, language, symbols=symbols, dictionary=dictionary)
+        return frontend.prepare_prompt(
+            text, language, symbols=symbols, dictionary=dictionary, polyphones=self._models.polyphones
+        )
 
     def _voice_key(self, references: Sequence[Path], prompt: Sentence | None) -> str:
         if self._voices is None:

@@ -24,7 +24,9 @@ from sovits_rt.nn.sovits import UNUSED, Sovits, SovitsNetConfig
 from sovits_rt.nn.speaker import UNUSED as UNUSED_BY_SPEAKER
 from sovits_rt.nn.speaker import SpeakerConfig, SpeakerNet
 from sovits_rt.nn.t2s import T2S, T2SConfig
+from sovits_rt.polyphones import load_polyphones
 from sovits_rt.stages.frontend import BertFeatures
+from sovits_rt.text.zh.polyphones import PolyphoneModel
 
 UPSTREAM_TOKENS_PER_SECOND = 50  # upstream counts its limit with this rate, although tokens come 25 times a second
 STEP_LIMIT = 1499  # upstream's loop ends after 1500 steps and drops the last token
@@ -78,6 +80,11 @@ class Models:
         stored = checkpoints.load_bert(self._paths.require("bert", "for Chinese text"))
         network = self._build(lambda: Bert(BertConfig.from_huggingface(asdict(stored.config))), stored)
         return BertFeatures(network, Tokenizer.from_file(str(stored.tokenizer)))
+
+    @cached_property
+    def polyphones(self) -> PolyphoneModel | None:
+        """None if no folder of g2pW is known: Chinese readings then come from pypinyin."""
+        return load_polyphones(self._paths)
 
     def digest(self, part: str) -> str:
         """Of the file behind "hubert", "bert" or "speaker", by content; the network is not built."""

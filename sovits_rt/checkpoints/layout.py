@@ -20,6 +20,7 @@ _BASE_FILES: Mapping[str, tuple[str, str]] = {
     "v2Pro": ("s1v3.ckpt", "v2Pro/s2Gv2Pro.pth"),
     "v2ProPlus": ("s1v3.ckpt", "v2Pro/s2Gv2ProPlus.pth"),
 }
+_G2PW_FOLDERS = ("GPT_SoVITS/text/G2PWModel", "../text/G2PWModel", "G2PWModel")  # from a checkout, or from the models
 _SPEAKER_FILE = "sv/pretrained_eres2netv2w24s4ep4.ckpt"
 _CONFIG_KEYS = {
     "gpt": "t2s_weights_path",
@@ -27,12 +28,12 @@ _CONFIG_KEYS = {
     "hubert": "cnhuhbert_base_path",
     "bert": "bert_base_path",
 }
-_OPTION = {"gpt": "--gpt", "sovits": "--sovits", "hubert": "--hubert", "bert": "--bert", "speaker": "--speaker"}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPaths:
-    """gpt, sovits: checkpoint files. hubert, bert: Hugging Face folders. speaker: the ERes2NetV2 file (v2Pro only).
+    """gpt, sovits: checkpoint files. hubert, bert: Hugging Face folders. speaker: the ERes2NetV2 file (v2Pro only). g2pw: folder of
+    the Chinese polyphone model, optional everywhere.
 
     A part that is None is not known; it is an error only where it is needed.
     """
@@ -42,6 +43,7 @@ class ModelPaths:
     hubert: Path | None = None
     bert: Path | None = None
     speaker: Path | None = None
+    g2pw: Path | None = None
 
     def override(self, other: "ModelPaths") -> "ModelPaths":
         """The paths of `other` where it has them, else these."""
@@ -52,7 +54,7 @@ class ModelPaths:
         path: Path | None = getattr(self, part)
         if path is None:
             raise CheckpointError(
-                f"No path is known for the {part} model, which is needed {why}; give it with {_OPTION[part]}, or name "
+                f"No path is known for the {part} model, which is needed {why}; give it with --{part}, or name "
                 "a folder in upstream's layout with --models."
             )
         return path
@@ -78,7 +80,8 @@ def from_folder(folder: Path, version: str) -> ModelPaths:
         "bert": root / "chinese-roberta-wwm-ext-large",
         "speaker": root / _SPEAKER_FILE,
     }
-    return ModelPaths(gpt, sovits, **{part: path for part, path in optional.items() if path.exists()})
+    g2pw = next((each for each in (*(folder / g for g in _G2PW_FOLDERS), root / "G2PWModel") if each.is_dir()), None)
+    return ModelPaths(gpt, sovits, **{part: path for part, path in optional.items() if path.exists()}, g2pw=g2pw)
 
 
 def from_config(config: Path) -> ModelPaths:

@@ -17,6 +17,7 @@ from sovits_rt.checkpoints.shape import Preview, check_companions, preview
 from sovits_rt.cli.options import MODEL_KEYS, model_paths, read_text
 from sovits_rt.errors import AudioError, RequestError, TextError
 from sovits_rt.limits import check_length
+from sovits_rt.polyphones import load_polyphones
 from sovits_rt.text import Dictionary
 from sovits_rt.types import Request, Sampling, Sentence, Voice
 
@@ -32,9 +33,7 @@ class Job:
     models: Preview
     sentences: list[Sentence]
     references: tuple[Path, ...]
-    ref_text: str
-    ref_lang: str
-    dictionary: Dictionary | None
+    prompt: Sentence | None
     request: dict[str, Any]
     output: str
     dump: Path | None
@@ -51,7 +50,7 @@ class Job:
         paths = model_paths(**{key: options[key] for key in MODEL_KEYS})
         models = preview(paths.require("gpt", "to speak"), paths.require("sovits", "to speak"))
         dictionary = None if options["dictionary"] is None else Dictionary.load(options["dictionary"])
-        sentences = checked_sentences(options, text, models, dictionary, paths)
+        sentences, prompt = checked_sentences(options, text, models, dictionary, paths)
         check_reference(options["references"][0])
         for path in options["references"][1:]:
             check_auxiliary(path)
@@ -60,9 +59,7 @@ class Job:
             models,
             sentences,
             options["references"],
-            options["ref_text"],
-            options["ref_lang"],
-            dictionary,
+            prompt,
             request,
             options["output"],
             options["dump"],
@@ -71,21 +68,31 @@ class Job:
 
 def checked_sentences(
     options: dict[str, Any], text: str, models: Preview, dictionary: Dictionary | None, paths: ModelPaths
-) -> list[Sentence]:
-    """The sentences of the text; that they and the reference text can be spoken, and with which models, is checked."""
+) -> tuple[list[Sentence], Sentence | None]:
+    """The sentences of the text, and the reference text as one (None without); that they can be spoken is checked."""
     symbols, ref_text = models.version.symbols, options["ref_text"]
-    sentences = frontend.prepare(text, options["lang"], split=options["split"], symbols=symbols, dictionary=dictionary)
-    spoken, prompt_phones = list(sentences), 0
+    polyphones = load_polyphones(paths)
+    sentences = frontend.prepare(
+        text,
+        options["lang"],
+        split=options["split"],
+        symbols=symbols,
+        dictionary=dictionary,
+        polyphones=polyphones,
+    )
+    prompt = None
     if ref_text:
         if not ref_text.strip():
             raise TextError("--ref-text is only blanks; give the words of the recording, or leave it out.")
-        prompt = frontend.prepare_prompt(ref_text, options["ref_lang"], symbols=symbols, dictionary=dictionary)
-        spoken, prompt_phones = [prompt, *sentences], len(prompt.ids)
+        prompt = frontend.prepare_prompt(
+            ref_text, options["ref_lang"], symbols=symbols, dictionary=dictionary, polyphones=polyphones
+        )
+    spoken = [*sentences, *([] if prompt is None else [prompt])]
     for sentence in sentences:
-        check_length(sentence, prompt_phones)
+        check_length(sentence, 0 if prompt is None else len(prompt.ids))
     chinese = any(segment.word2ph is not None for sentence in spoken for segment in sentence.segments)
     check_companions(paths, models.version, prompted=bool(ref_text), chinese=chinese)
-    return sentences
+    return sentences, prompt
 
 
 def checked_request(options: dict[str, Any], text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sovits_rt.errors import TextError
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
-MODEL_KEYS = ("gpt", "sovits", "hubert", "bert", "speaker", "models", "model_version", "config")
+MODEL_KEYS = ("gpt", "sovits", "hubert", "bert", "speaker", "g2pw", "models", "model_version", "config")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 LANGUAGE = click.option(
     "--lang",
@@ -49,6 +49,7 @@ model_options = together(
     click.option("--hubert", type=_FILE, help="Folder of chinese-hubert-base."),
     click.option("--bert", type=_FILE, help="Folder of chinese-roberta-wwm-ext-large (Chinese text)."),
     click.option("--speaker", type=_FILE, help="ERes2NetV2 file (v2Pro, v2ProPlus)."),
+    click.option("--g2pw", type=_FILE, help="Folder of the g2pW polyphone model (Chinese; optional)."),
     click.option(
         "--models", type=_FILE, help="Folder in upstream's layout (…/pretrained_models); see --model-version."
     ),
@@ -90,6 +91,7 @@ def model_paths(
     hubert: Path | None,
     bert: Path | None,
     speaker: Path | None,
+    g2pw: Path | None,
     models: Path | None,
     model_version: str,
     config: Path | None,
@@ -102,7 +104,7 @@ def model_paths(
         found = from_folder(models, model_version)
     elif config is not None:
         found = from_config(config)
-    return found.override(ModelPaths(gpt, sovits, hubert, bert, speaker))
+    return found.override(ModelPaths(gpt, sovits, hubert, bert, speaker, g2pw))
 
 
 def read_text(words: str | None, text: str | None, text_file: Path | None) -> str:

@@ -124,7 +124,7 @@ def speak(job: Job, profiling: Profiling, console: Console) -> Result:
         engine = Engine.load(job.paths, settings, voice_folder=voice_folder())
         process.set_threads(settings.process, machine)
     with console.status("preparing the voice"):
-        voice = engine.prepare(job.references, text=job.ref_text, language=job.ref_lang, dictionary=job.dictionary)
+        voice = engine.prepare_voice(job.references, job.prompt)
     request = Request(voice=voice, **job.request)
     start = time.perf_counter()
     kept: list[AudioChunk] = []

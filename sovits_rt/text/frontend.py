@@ -6,7 +6,7 @@ user's dictionary. Where upstream fails on a text, TextError says why.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sovits_rt.errors import TextError
@@ -17,6 +17,7 @@ from sovits_rt.text import symbols as tables
 from sovits_rt.text.dictionary import Dictionary
 from sovits_rt.text.language import Piece
 from sovits_rt.text.markup import Mark
+from sovits_rt.text.zh.polyphones import PolyphoneModel
 from sovits_rt.types import Segment, Sentence
 
 MIN_PHONES = 6
@@ -40,11 +41,13 @@ def prepare(
     symbols: str = "v2",
     dictionary: Dictionary | None = None,
     lid_model: str | None = None,
+    polyphones: PolyphoneModel | None = None,
 ) -> list[Sentence]:
     """The sentences of a text, in order, each to be synthesised on its own.
 
     language: one of LANGUAGES. split: one of SPLITS. symbols: "v1" or "v2", from the model's version. lid_model: path
-    of fastText's lid.176.bin, used instead of the small model. `[pause:0.8s]` sets `pause_seconds` of the sentence
+    of fastText's lid.176.bin, used instead of the small model. polyphones: chooses Chinese readings in place of pypinyin
+    (see zh.g2pw). `[pause:0.8s]` sets `pause_seconds` of the sentence
     before it; several add up. In front of all speech it yields a sentence without segments: only silence. Raises
     TextError for text that can't be spoken as asked, MissingExtraError without a language's packages.
     """
@@ -58,7 +61,7 @@ def prepare(
             pieces = splitting.sentences(passage.text, language, split)
             placed = markup.share(markup.follow(marks, passage.text, "".join(pieces)), pieces)
             for piece, piece_marks in zip(pieces, placed, strict=True):
-                sentence = _sentence(piece, piece_marks, language, symbols, lid_model)
+                sentence = _sentence(piece, piece_marks, _Context(language, symbols, lid_model, polyphones))
                 if sentence.norm_text:
                     sentences.append(sentence)
         if passage.pause_seconds is not None:
@@ -75,6 +78,7 @@ def phonemize(
     symbols: str = "v2",
     dictionary: Dictionary | None = None,
     lid_model: str | None = None,
+    polyphones: PolyphoneModel | None = None,
 ) -> Sentence:
     """The text as one sentence, not cut. Parameters and errors as for `prepare`; pauses can't be marked here."""
     languages.check(language)
@@ -83,7 +87,7 @@ def phonemize(
     if more:
         raise TextError("A pause ends a sentence, but this text is one sentence; leave [pause:…] out.")
     marks = _all_marks(passage.text, passage.marks, language, dictionary)
-    return _sentence(passage.text, marks, language, symbols, lid_model)
+    return _sentence(passage.text, marks, _Context(language, symbols, lid_model, polyphones))
 
 
 def prepare_prompt(
@@ -93,13 +97,16 @@ def prepare_prompt(
     symbols: str = "v2",
     dictionary: Dictionary | None = None,
     lid_model: str | None = None,
+    polyphones: PolyphoneModel | None = None,
 ) -> Sentence:
     """The text of a reference recording: line breaks around it dropped, closed with a full stop, one sentence."""
     text = text.strip("\n")
     if not text:
         raise TextError("The text of the reference recording is empty; write what is said in it.")
     closed = splitting.close(text, language)
-    sentence = phonemize(closed, language, symbols=symbols, dictionary=dictionary, lid_model=lid_model)
+    sentence = phonemize(
+        closed, language, symbols=symbols, dictionary=dictionary, lid_model=lid_model, polyphones=polyphones
+    )
     if not _is_speech(sentence):
         raise TextError(
             f"The text {text[:40]!r} of the reference recording can't be spoken as {language!r}; write its words."
@@ -153,25 +160,33 @@ def _all_marks(text: str, marks: Sequence[Mark], language: str, dictionary: Dict
     return sorted((*marks, *usable), key=lambda mark: mark.start)
 
 
-def _sentence(text: str, marks: Sequence[Mark], language: str, symbols: str, lid_model: str | None) -> Sentence:
-    segments = _segments(text, marks, language, symbols, lid_model)
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What holds for every sentence of a text."""
+
+    language: str
+    symbols: str
+    lid_model: str | None
+    polyphones: PolyphoneModel | None
+
+
+def _sentence(text: str, marks: Sequence[Mark], context: _Context) -> Sentence:
+    segments = _segments(text, marks, context)
     if sum(len(segment.ids) for segment in segments) < MIN_PHONES:
         moved = [mark.moved(1) for mark in marks]
-        segments = _segments(f".{text}", moved, language, symbols, lid_model)
+        segments = _segments(f".{text}", moved, context)
     return Sentence(text, segments)
 
 
-def _segments(
-    text: str, marks: Sequence[Mark], language: str, symbols: str, lid_model: str | None
-) -> tuple[Segment, ...]:
-    pieces = languages.segment(re.sub(" {2,}", " ", text), language, lid_model)
+def _segments(text: str, marks: Sequence[Mark], context: _Context) -> tuple[Segment, ...]:
+    pieces = languages.segment(re.sub(" {2,}", " ", text), context.language, context.lid_model)
     if not pieces:
         raise TextError("The text is blank; write something to speak.")
     if marks:
         marks = markup.follow(marks, text, "".join(piece.text for piece in pieces))
-        pieces = _keep_words_whole(pieces, marks, language)
+        pieces = _keep_words_whole(pieces, marks, context.language)
     placed = markup.share(marks, [piece.text for piece in pieces])
-    return tuple(_segment(piece, own, symbols) for piece, own in zip(pieces, placed, strict=True))
+    return tuple(_segment(piece, own, context) for piece, own in zip(pieces, placed, strict=True))
 
 
 def _keep_words_whole(pieces: list[Piece], marks: Sequence[Mark], language: str) -> list[Piece]:
@@ -185,7 +200,8 @@ def _keep_words_whole(pieces: list[Piece], marks: Sequence[Mark], language: str)
     )
 
 
-def _segment(piece: Piece, marks: Sequence[Mark], symbols: str) -> Segment:
+def _segment(piece: Piece, marks: Sequence[Mark], context: _Context) -> Segment:
+    symbols = context.symbols
     if piece.lang not in languages.SPOKEN:
         raise TextError(
             f"{piece.text[:40]!r} was found to be {piece.lang!r}, which is not spoken yet "
@@ -199,7 +215,7 @@ def _segment(piece: Piece, marks: Sequence[Mark], symbols: str) -> Segment:
             f"A sentence of {len(norm_text)} characters is too long; "
             f"put a full stop or comma after at most {MAX_BERT_CHARACTERS}."
         )
-    spoken, word2ph = speaker.phones(norm_text, symbols, overrides)
+    spoken, word2ph = speaker.phones(norm_text, symbols, overrides, context.polyphones)
     phones = tables.known((pause if pause and phone == "," else phone for phone in spoken), symbols)
     return Segment(
         piece.text,

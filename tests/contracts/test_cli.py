@@ -142,7 +142,6 @@ def asked_like(case: Any, golden: Any) -> list[str | Path]:
         "v2_multiref",
         "v2_norep_greedy",
         "v2_speed13",
-        "v2_mixed_auto_greedy",
         "v1_en_greedy",
     ],
 )
@@ -224,7 +223,7 @@ def test_noise_and_speed_reach_the_renderer(run: Run, plain_voice: list[str | Pa
     assert tokens == noisy_tokens
     assert np.abs(plain - noisy).max() > 1e-4
     _, fast = spoken(run, plain_voice, "--top-k", "1", "--speed", "2")
-    assert len(fast) == pytest.approx(len(plain) / 2, rel=0.1)
+    assert len(fast) == pytest.approx(len(plain) / 2, abs=640)  # a frame
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])

@@ -30,7 +30,9 @@ def normalize(text: str, symbols: str) -> str:
     return spoken_form.normalize(text)
 
 
-def phones(norm_text: str, symbols: str, overrides: Mapping[int, str]) -> tuple[list[str], None]:
+def phones(
+    norm_text: str, symbols: str, overrides: Mapping[int, str], polyphones: object = None
+) -> tuple[list[str], None]:
     """ARPAbet phones and marks of a normalised text; English has no BERT features, so word2ph is None.
 
     overrides: index of the first character of a word -> its pronunciation, like "W ER1 D".
