@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "sovits_rt.voices",
         "sovits_rt.limits",
     ),
-    ("sovits_rt.settings", "sovits_rt.stages", "sovits_rt.quality"),
+    ("sovits_rt.settings", "sovits_rt.stages", "sovits_rt.quality", "sovits_rt.polyphones"),
     ("sovits_rt.process", "sovits_rt.models"),
     ("sovits_rt.engine",),
     ("sovits_rt.rehearsal",),

@@ -188,12 +188,9 @@ class AudioWriter:
 
 def find_format(name: str, wanted: str) -> Format:
     found = FORMATS.get(wanted.lower())
-    if found is None and not wanted:
-        raise AudioError(f"{name} has no suffix to tell the format by; use one of .wav, .flac, .ogg, .mp3.")
     if found is None:
-        raise AudioError(
-            f"{name} asks for the format {wanted!r}; these can be written: {', '.join(FORMATS)}; name one of them."
-        )
+        asks = f"asks for the format {wanted!r}" if wanted else "has no suffix to tell the format by"
+        raise AudioError(f"{name} {asks}; these can be written: {', '.join(FORMATS)}; name one of them.")
     return found
 
 

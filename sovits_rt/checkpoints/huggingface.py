@@ -78,7 +78,7 @@ def read_config(folder: Path, model_type: str | None) -> Section:
         raise CheckpointError(f"{folder} does not exist: check the path of the model folder.")
     if not folder.is_dir():
         raise CheckpointError(
-            f"{folder} is a file, but a folder is expected: name the one that has config.json and the weights."
+            f"{folder} is a file, but a folder with config.json and the weights is expected: name that one."
         )
     path = folder / "config.json"
     if not path.exists():

@@ -32,8 +32,8 @@ _CONFIG_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class ModelPaths:
-    """gpt, sovits: checkpoint files. hubert, bert: Hugging Face folders. speaker: the ERes2NetV2 file (v2Pro only). g2pw: folder of
-    the Chinese polyphone model, optional everywhere.
+    """gpt, sovits: checkpoint files. hubert, bert: Hugging Face folders. speaker: the ERes2NetV2 file (v2Pro only).
+    g2pw: folder of the Chinese polyphone model, optional everywhere.
 
     A part that is None is not known; it is an error only where it is needed.
     """

@@ -46,10 +46,10 @@ def prepare(
     """The sentences of a text, in order, each to be synthesised on its own.
 
     language: one of LANGUAGES. split: one of SPLITS. symbols: "v1" or "v2", from the model's version. lid_model: path
-    of fastText's lid.176.bin, used instead of the small model. polyphones: chooses Chinese readings in place of pypinyin
-    (see zh.g2pw). `[pause:0.8s]` sets `pause_seconds` of the sentence
-    before it; several add up. In front of all speech it yields a sentence without segments: only silence. Raises
-    TextError for text that can't be spoken as asked, MissingExtraError without a language's packages.
+    of fastText's lid.176.bin, used instead of the small model. polyphones: chooses Chinese readings in place of
+    pypinyin (see zh.g2pw). `[pause:0.8s]` sets `pause_seconds` of the sentence before it; several add up. In front of
+    all speech it yields a sentence without segments: only silence. Raises TextError for text that can't be spoken as
+    asked, MissingExtraError without a language's packages.
     """
     languages.check(language)
     _check_characters(text)

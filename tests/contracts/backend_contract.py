@@ -1,4 +1,4 @@
-"""What every backend keeps: subclass, supply `backend`, get every test."""
+"""What every backend keeps: subclass both classes, supply `backend`, get every test."""
 
 import importlib.util
 import sys
@@ -41,13 +41,6 @@ class BackendContract:
     def backend(self) -> Backend:
         raise NotImplementedError
 
-    @pytest.fixture
-    def here(self, backend):
-        """Skips where the backend says that it can't run."""
-        reason = backend.unavailable(probe())
-        if reason is not None:
-            pytest.skip(reason)
-
     @pytest.mark.parametrize("name", MACHINES)
     def test_it_says_why_it_is_unavailable(self, backend, name):
         reason = backend.unavailable(machine(name))
@@ -58,6 +51,21 @@ class BackendContract:
         assert knobs.load(Settings, knobs.dump(settings)) == settings
         assert hash(backend) == hash(type(backend)())
         assert type(backend) in BACKENDS.plugins.values()
+
+
+class BackendParity:
+    """The part that runs networks: the same numbers as plain torch. Slow for backends that compile."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def here(self, backend):
+        """Skips where the backend says that it can't run."""
+        reason = backend.unavailable(probe())
+        if reason is not None:
+            pytest.skip(reason)
 
     def test_decoder_steps_equal_plain_ones(self, backend, here):
         """Growing batches and windows, as decoding has them; memory is written in place."""

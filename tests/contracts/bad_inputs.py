@@ -104,6 +104,8 @@ MODELS = (
     synth("models", "v2Pro without speaker model", sovits="sovits_v2Pro.pth"),
     synth("models", "missing speaker model", sovits="sovits_v2Pro.pth", speaker="gone.ckpt"),
     synth("models", "SoVITS given as speaker model", sovits="sovits_v2Pro.pth", speaker="sovits.pth"),
+    synth("models", "missing g2pW folder", g2pw="gone"),
+    synth("models", "g2pW folder without the model", g2pw="folder"),
     synth("models", "--models folder without the files", without="--gpt --sovits --hubert --bert", models="folder"),
     synth("models", "unknown --model-version", models="folder", model_version="v9"),
     synth("models", "missing --config", config="gone.yaml"),

@@ -1,14 +1,14 @@
 """The backends keep their contract. A new backend gets a class here; one that is forgotten fails."""
 
 import pytest
-from backend_contract import BackendContract
+from backend_contract import BackendContract, BackendParity
 
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
 from sovits_rt.settings import BACKENDS
 
 
-class TestEager(BackendContract):
+class TestEager(BackendContract, BackendParity):
     @pytest.fixture
     def backend(self):
         return Eager()
@@ -20,6 +20,15 @@ class TestCompiled(BackendContract):
         return Compiled()
 
 
-def test_every_backend_is_tested():
-    tested = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
-    assert tested == set(BACKENDS.plugins)
+@pytest.mark.full  # a minute of compiling
+class TestCompiledParity(BackendParity):
+    @pytest.fixture
+    def backend(self):
+        return Compiled()
+
+
+@pytest.mark.parametrize("contract", [BackendContract, BackendParity])
+def test_every_backend_is_tested(contract):
+    tested = [each for each in globals().values() if isinstance(each, type) and each.__name__.startswith("Test")]
+    names = {each.__name__.removeprefix("Test").removesuffix("Parity") for each in tested if issubclass(each, contract)}
+    assert {name.lower() for name in names} == set(BACKENDS.plugins)

@@ -7,8 +7,8 @@ A language's file offers
     phones(norm_text, symbols, overrides, polyphones=None) -> (phones, word2ph)
         The phones of what `normalize` returned. `overrides` maps the index of a character of norm_text (for languages
         with words: of the first character of a word) to the user's pronunciation. word2ph is the number of phones per
-        character for languages with BERT features, else None. polyphones chooses Chinese readings. Raises TextError for a pronunciation that it can't
-        read.
+        character for languages with BERT features, else None. polyphones chooses Chinese readings. Raises TextError
+        for a pronunciation that it can't read.
 
 `symbols` names the phone table, "v1" or "v2". Heavy packages are imported inside these functions.
 """

@@ -64,9 +64,9 @@ class G2pW:
         for number, part in enumerate(parts):
             traditional = self.to_traditional(part)
             if len(part) > MAX_CHARACTERS:
-                raise TextError(f"the part {part[:20]!r} of {len(part)} characters is too long, put a mark into it")
+                raise TextError(f"The part {part[:20]!r} of {len(part)} characters is too long; put a mark into it.")
             if len(traditional) != len(part):
-                raise TextError(f"{part[:20]!r} has another length in traditional characters, g2pW can't read it")
+                raise TextError(f"{part[:20]!r} has another length in traditional characters; speak it without g2pW.")
             read.append(self._read_without_model(traditional))
             asked = [i for i, char in enumerate(traditional) if self._is_polyphonic(char)]
             queries += crop(traditional, asked)
@@ -98,7 +98,9 @@ class G2pW:
     def _spell(self, bopomofo: str) -> str:
         sound, tone = bopomofo[:-1], bopomofo[-1:]
         if sound not in self.readings.pinyin:
-            raise CheckpointError(f"g2pW's folder has no pinyin for the reading {bopomofo!r}, get its files again")
+            raise CheckpointError(
+                f"g2pW's folder has no pinyin for the reading {bopomofo!r}; download its files again."
+            )
         return self.readings.pinyin[sound] + tone
 
 
@@ -198,14 +200,14 @@ def _open_network(folder: Path, threads: int) -> Callable[[Inputs], NDArray[np.f
 
     file = next((folder / name for name in ("g2pW.onnx", "g2pw.onnx") if (folder / name).is_file()), None)
     if file is None:
-        raise CheckpointError(f"the g2pW folder {str(folder)!r} has no g2pW.onnx")
+        raise CheckpointError(f"The g2pW folder {str(folder)!r} has no g2pW.onnx; download it into the folder.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except (failures.Fail, failures.InvalidProtobuf, failures.InvalidGraph, failures.InvalidArgument) as error:
-        raise CheckpointError(f"{str(file)!r} is not an ONNX model that can be run: {error}") from error
+        raise CheckpointError(f"{str(file)!r} is not an ONNX model that can be run; download it again.") from error
 
     def run(inputs: Inputs) -> NDArray[np.float32]:
         probabilities: NDArray[np.float32] = session.run(None, inputs)[0]
@@ -221,7 +223,7 @@ def _constants(config: Path) -> dict[str, bool]:
     try:
         body = ast.parse(_text(config)).body
     except SyntaxError as error:
-        raise CheckpointError(f"g2pW's {str(config)!r} is not a Python file: {error}") from error
+        raise CheckpointError(f"g2pW's {str(config)!r} is not a Python file; download it again.") from error
     found: dict[str, bool] = {}
     for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, bool):
@@ -232,7 +234,9 @@ def _constants(config: Path) -> dict[str, bool]:
 def _pairs(file: Path) -> list[tuple[str, str]]:
     pairs = [tuple(line.split("\t")) for line in _text(file).strip().split("\n")]
     if any(len(pair) != 2 for pair in pairs):
-        raise CheckpointError(f"{str(file)!r} must hold a character, a tab and a reading on every line")
+        raise CheckpointError(
+            f"{str(file)!r} must hold a character, a tab and a reading on every line; download it again."
+        )
     return [(pair[0], pair[1]) for pair in pairs]
 
 
@@ -240,11 +244,15 @@ def _json(file: Path) -> Any:
     try:
         return json.loads(_text(file))
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{str(file)!r} is not JSON: {error}") from error
+        raise CheckpointError(f"{str(file)!r} is not JSON; download it again.") from error
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"g2pW's file {str(file)!r} can't be read: {error}") from error
+    except OSError as error:
+        raise CheckpointError(
+            f"g2pW's file {str(file)!r} can't be read ({error.strerror}); check the folder, or download it again."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"g2pW's file {str(file)!r} is not UTF-8 text; download it again.") from error
