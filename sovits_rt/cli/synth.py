@@ -34,6 +34,7 @@ from sovits_rt.cli.options import (
 )
 from sovits_rt.cli.result import Result, dump
 from sovits_rt.cli.tune import FIRST_RUN_SECONDS, FIRST_RUN_TRIALS, tune_and_store
+from sovits_rt.errors import CheckpointError
 from sovits_rt.selection import Selection, profile_folder, select, voice_folder
 from sovits_rt.tuning import SCENARIO, subject_name
 from sovits_rt.types import AudioChunk, Request
@@ -121,7 +122,12 @@ def speak(job: Job, profiling: Profiling, console: Console) -> Result:
     from sovits_rt.engine import Engine
 
     with console.status("loading the models"):
-        engine = Engine.load(job.paths, settings, voice_folder=voice_folder())
+        try:
+            engine = Engine.load(job.paths, settings, voice_folder=voice_folder())
+        except CheckpointError:
+            # If tuning failed, then because of this file: the next one deserves a try.
+            store.forget_skip(profile_folder(), skip_key(job, machine))
+            raise
         process.set_threads(settings.process, machine)
     with console.status("preparing the voice"):
         voice = engine.prepare_voice(job.references, job.prompt)
@@ -158,12 +164,12 @@ def settings_for(job: Job, machine: Machine, profiling: Profiling, console: Cons
     shape = job.models.shape
     subject = subject_name(shape)
     selection = select(machine, subject, profiling.asked, profiling.assignments)
-    skip_key = profile_id(fingerprint(machine), subject, SCENARIO)
-    if selection.tuned_here or not profiling.tune or store.was_skipped(profile_folder(), skip_key) is not None:
+    key = skip_key(job, machine)
+    if selection.tuned_here or not profiling.tune or store.was_skipped(profile_folder(), key) is not None:
         return selection
     try:
         # Noted before the first trial: a session that takes the whole machine down is not begun again and again.
-        store.remember_skip(profile_folder(), skip_key, "did not end")
+        store.remember_skip(profile_folder(), key, "did not end")
     except AutotuneError as error:
         tell(console, f"Not tuned, since the answer could not be kept: {error}")
         return selection
@@ -182,14 +188,19 @@ def settings_for(job: Job, machine: Machine, profiling: Profiling, console: Cons
             max_trials=FIRST_RUN_TRIALS,
         )
     except KeyboardInterrupt:
-        store.remember_skip(profile_folder(), skip_key, "interrupted")
+        store.remember_skip(profile_folder(), key, "interrupted")
         tell(console, "Skipped; this will not be asked again. `sovits-rt tune` does it at any time.")
         return selection
     except AutotuneError as error:
-        store.remember_skip(profile_folder(), skip_key, str(error))
+        store.remember_skip(profile_folder(), key, str(error))
         tell(console, f"Not tuned: {error} Going on with the default settings; `sovits-rt tune` tries again.")
         return selection
     return select(machine, subject, None, profiling.assignments)
+
+
+def skip_key(job: Job, machine: Machine) -> str:
+    """Under which a declined or failed first tuning is noted."""
+    return profile_id(fingerprint(machine), subject_name(job.models.shape), SCENARIO)
 
 
 def writer_for(output: str, rate: int) -> AudioWriter:

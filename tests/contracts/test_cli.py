@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 from bad_files import HERE, RunsCode, as_checkpoint, profile
 
 from autotune import store
-from autotune.errors import SearchError
+from autotune.errors import SearchError, TrialError
 from autotune.profile import profile_id
 from sovits_rt import process, selection
 from sovits_rt.checkpoints.shape import preview
@@ -437,6 +438,23 @@ def test_unfinished_tuning_is_remembered_and_speech_comes(
     assert len(begun) == 1
     assert "did not end" in begun[0]
     assert noted in declined()
+
+
+def test_tuning_that_failed_for_a_bad_model_is_not_remembered(
+    run: Run, fresh: list[str | Path], golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise TrialError("The default settings do not run.")
+
+    monkeypatch.setattr(synth, "tune_and_store", fail)
+    content = torch.load(golden.checkpoint("t2s_v2"), weights_only=True)
+    content["weight"]["model.ar_predict_layer.weight"][0, 0] = float("nan")
+    torch.save(content, "nan.ckpt")
+    answer = run(*fresh, "--gpt", "nan.ckpt")
+    assert answer.code == 1
+    assert answer.err.splitlines()[-1].startswith("sovits-rt: nan.ckpt has NaN or infinite values in")
+    assert "the default settings do not run" not in declined().lower()
+    assert not Path("out.wav").exists()
 
 
 def test_a_home_that_can_not_be_written_costs_tuning_only(run: Run, fresh: list[str | Path], tmp_path: Path) -> None:

@@ -78,15 +78,19 @@ def check_voice(case, voice):
 
 
 def check_logits(case, engine, chunk, voice):
-    """Of the first sentence, all but the first step, which comes before any token of ours."""
-    steps = [step for step in case.steps("logits_step") if 0 < step <= len(chunk.tokens)]
+    """Of the first sentence: read at once, and one by one as in decoding. Step k comes after k tokens of ours."""
+    steps = [step for step in case.steps("logits_step") if step <= len(chunk.tokens)]
     if not steps or len(case.meta["batches"]) > 1:
         return
-    read_together = engine.forced_logits(chunk.sentence, chunk.tokens, voice)
-    one_by_one = engine.forced_logits(chunk.sentence, chunk.tokens, voice, stepped=len(chunk.tokens) - 1)
-    for step in steps:
+    given, first = chunk.tokens, 1
+    if voice.prompt_tokens.size:  # step 0 comes after the prompt's last token
+        given, first = np.concatenate([voice.prompt_tokens[-1:], given]), 0
+        voice = replace(voice, prompt_tokens=voice.prompt_tokens[:-1])
+    read_together = engine.forced_logits(chunk.sentence, given, voice)
+    one_by_one = engine.forced_logits(chunk.sentence, given, voice, stepped=len(given) - 1)
+    for step in (each for each in steps if each >= first):
         for logits in (read_together, one_by_one):
-            within(case, f"logits_step{step}", logits[step - 1, : case[f"logits_step{step}"].shape[-1]], LOGITS)
+            within(case, f"logits_step{step}", logits[step - first, : case[f"logits_step{step}"].shape[-1]], LOGITS)
 
 
 def check_integers(case, chunks):
