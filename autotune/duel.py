@@ -35,6 +35,7 @@ class Rules:
     """Every number of the procedure, with the reason where it is not plain."""
 
     explore: Effort = Effort(pairs=12, drop=True, settle=0.02)
+    # pairs=0: no time for it, `promote_margin` stands in for what it would have shown and must be the larger
     null: Effort = Effort(pairs=12, drop=False, settle=0.0)
     null_rounds: int = 3  # more starts while the machine can't show the margin
     final: Effort = Effort(pairs=12, drop=False, settle=0.0)

@@ -115,8 +115,7 @@ class Session:
         self._listener.on_machine(self._machine, self._budget_seconds)
         try:
             self._control = self._judge.start(self._budget)
-            self._listener.on_note("the default settings run; measuring what differences this machine can show")
-            self._resolution = resolution(self._judge.null(self._budget))
+            self._resolution = self._measure_resolution()
         except BudgetSpentError:
             raise SearchError(
                 f"The budget of {self._budget_seconds:.0f} s was over before the default settings were measured; "
@@ -125,6 +124,14 @@ class Session:
         except StoppedError:
             raise SearchError("Stopped before the default settings were measured: nothing is known yet.") from None
         self._listener.on_control(self._control, self._resolution)
+
+    def _measure_resolution(self) -> float:
+        margin = self._rules.promote_margin
+        if self._rules.null.pairs == 0:
+            self._listener.on_note(f"the default settings run; only gains above {margin:.0%} will count")
+            return margin
+        self._listener.on_note("the default settings run; measuring what differences this machine can show")
+        return resolution(self._judge.null(self._budget))
 
     def explore(self, explorer: Explorer, max_trials: int) -> None:
         """Trials until the count, the space or the time that is not kept back for the finals is used up."""

@@ -52,6 +52,10 @@ def blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", read(name), re.DOTALL | re.MULTILINE)
 
 
+def running_text(name: str) -> str:
+    return re.sub(r"^```.*?^```", "", read(name), flags=re.DOTALL | re.MULTILINE)
+
+
 def commands(name: str) -> Iterator[list[str]]:
     """Every command of the shell blocks, cut into words, without leading assignments."""
     for block in blocks(name, "sh"):
@@ -137,8 +141,7 @@ def test_shell_examples_are_understood():
 
 @pytest.mark.parametrize("name", [*READMES, "tests/README.md", "CONTRIBUTING.md", "profiles/README.md"])
 def test_options_in_running_text_exist(name):
-    text = re.sub(r"^```.*?^```", "", read(name), flags=re.DOTALL | re.MULTILINE)
-    spans = re.findall(r"`([^`\n]+)`", text)
+    spans = re.findall(r"`([^`\n]+)`", running_text(name))
     mentioned = {option for span in spans for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", span)}
     assert mentioned <= all_options(cli)
 
@@ -173,7 +176,9 @@ def test_the_automatic_check_runs_the_commands_of_the_readme():
 
 @pytest.mark.parametrize("name", [*READMES, "tests/README.md", "CONTRIBUTING.md", "THIRD_PARTY.md"])
 def test_links_lead_somewhere(name):
-    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", read(name), flags=re.DOTALL | re.MULTILINE)):
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", read(name), flags=re.DOTALL | re.MULTILINE)
+    ):
         if not target.startswith(("https://", "/")):  # [字](/zi4/) is a pronunciation
             assert ((ROOT / name).parent / target).exists(), f"{name}: {target}"
 

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from speaking import RecordedNoise
 
 from sovits_rt.errors import RequestError, TextError
+from sovits_rt.models import Models
 from sovits_rt.types import Sampling, Segment, Sentence
 
 
@@ -57,9 +59,9 @@ def test_a_voice_of_another_checkpoint_is_refused_before_the_first_chunk(engine,
         next(chunks)
 
 
-def test_the_checkpoints_own_limit_holds(engine, request_for):
+def test_upstreams_own_limit_holds(speaker, case):
     """max_sec 54 of the golden decoder would be 2700 tokens; upstream's loop stops at 1499."""
-    assert engine._models.max_tokens == 1499
+    assert Models(speaker.paths(case), torch.device("cpu")).max_tokens == 1499
 
 
 def test_the_seed_decides(engine, request_for):
