@@ -84,9 +84,9 @@ class ProcessSettings:
         available=_share_unavailable,
     )
     wait_policy: str = knob(
-        Choice(("passive", "active")),
-        default="passive",
-        doc="Whether idle threads sleep, or spin to be back sooner.",
+        Choice(("passive", "brief", "active")),
+        default="brief",
+        doc="Idle threads sleep at once, after a moment, or go on spinning (fast only where nothing else runs).",
     )
 
 

@@ -23,6 +23,9 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 HERE = Path(__file__).resolve().parent
+# Read when torch loads OpenMP: on busy cores, threads that spin while they wait take minutes for seconds of work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 PACK_VARIABLE = "SOVITS_RT_GOLDEN"
 FLAT = re.compile(r"(.+)_flat(\d+)")
 # Cases of the complete pack whose segments have the texts, and so the BERT features, of v2_batch1.

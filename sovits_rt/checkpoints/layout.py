@@ -60,8 +60,11 @@ class ModelPaths:
         return path
 
 
-def from_folder(folder: Path, version: str) -> ModelPaths:
-    """Find the base models of one version in a checkout of upstream or in its pretrained_models folder."""
+def from_folder(folder: Path, version: str, *, pair: bool = True) -> ModelPaths:
+    """Find the base models of one version in a checkout of upstream or in its pretrained_models folder.
+
+    pair: whether the GPT and SoVITS files are wanted from there; a user with trained ones needs only their companions.
+    """
     if version not in _BASE_FILES:
         raise CheckpointError(f"Model version {version!r} is not known; it must be one of {', '.join(_BASE_FILES)}.")
     root = next(
@@ -70,18 +73,20 @@ def from_folder(folder: Path, version: str) -> ModelPaths:
     )
     gpt, sovits = (root / name for name in _BASE_FILES[version])
     missing = [str(path.relative_to(root)) for path in (gpt, sovits) if not path.is_file()]
-    if missing:
+    if pair and missing:
         raise CheckpointError(
             f"{folder} has no {' and no '.join(missing)}, the {version} files of upstream's pretrained_models layout; "
             "give that folder, another --model-version, or the files themselves with --gpt and --sovits."
         )
     optional = {
+        "gpt": gpt,
+        "sovits": sovits,
         "hubert": root / "chinese-hubert-base",
         "bert": root / "chinese-roberta-wwm-ext-large",
         "speaker": root / _SPEAKER_FILE,
     }
     g2pw = next((each for each in (*(folder / g for g in _G2PW_FOLDERS), root / "G2PWModel") if each.is_dir()), None)
-    return ModelPaths(gpt, sovits, **{part: path for part, path in optional.items() if path.exists()}, g2pw=g2pw)
+    return ModelPaths(**{part: path for part, path in optional.items() if path.exists()}, g2pw=g2pw)
 
 
 def from_config(config: Path) -> ModelPaths:

@@ -101,7 +101,7 @@ def model_paths(
         raise click.UsageError("--models and --config both say where the models are; give one of them")
     found = ModelPaths()
     if models is not None:
-        found = from_folder(models, model_version)
+        found = from_folder(models, model_version, pair=gpt is None or sovits is None)
     elif config is not None:
         found = from_config(config)
     return found.override(ModelPaths(gpt, sovits, hubert, bert, speaker, g2pw))
