@@ -64,6 +64,8 @@ class SpeechSubject:
         return untuned(machine)
 
     def reject(self, settings: Settings, machine: Machine) -> str | None:
+        if self.brief and not all(isinstance(each.backend, Eager) for each in (settings.semantic, settings.acoustic)):
+            return "compiling takes longer than a brief tuning lasts"
         layers, width = (int(part) for part in self.shape.split("-")[0].split("x"))
         slot_bytes = 2 * layers * width * LONGEST_SENTENCE * (2 if settings.semantic.precision == "bf16" else 4)
         needed = slot_bytes * settings.semantic.slots

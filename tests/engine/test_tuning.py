@@ -12,6 +12,7 @@ from autotune.machine import Memory
 from autotune.measure import Budget, Gate
 from autotune.subject import checked_environment
 from sovits_rt import quality
+from sovits_rt.backends.compiled import Compiled
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.rehearsal import BRIEF, Rehearsal
 from sovits_rt.settings import AcousticSettings, ProcessSettings, SemanticSettings, Settings, untuned
@@ -44,12 +45,18 @@ def paths(speaker, case):
     return replace(speaker.paths(case), hubert=None, bert=None)
 
 
-def subject(shape=PUBLISHED):
-    return SpeechSubject("gpt.ckpt", "sovits.pth", shape, brief=True)
+def subject(shape=PUBLISHED, *, brief=True):
+    return SpeechSubject("gpt.ckpt", "sovits.pth", shape, brief=brief)
 
 
 def slots(count, **changes):
     return Settings(semantic=SemanticSettings(slots=count, **changes))
+
+
+def test_only_a_long_tuning_tries_compiled_code(machine):
+    compiled = Settings(acoustic=AcousticSettings(backend=Compiled()))
+    assert "compiling" in (subject().reject(compiled, machine) or "")
+    assert subject(brief=False).reject(compiled, machine) is None
 
 
 def test_slots_that_do_not_fit_into_memory_are_refused(machine):
