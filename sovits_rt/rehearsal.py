@@ -36,7 +36,7 @@ class Workload:
 
 
 BRIEF = Workload(sentences=8, tokens=3, phones=8, prompt_phones=4, prompt_tokens=4)
-FULL = Workload(sentences=16, tokens=6, phones=20, prompt_phones=16, prompt_tokens=32)
+FULL = Workload(sentences=16, tokens=3, phones=10, prompt_phones=8, prompt_tokens=8)
 
 
 class Rehearsal:
