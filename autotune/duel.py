@@ -57,7 +57,7 @@ class Rules:
     open_floor_seconds: float = 60.0
     open_factor: float = 8.0
     warm_floor_seconds: float = 120.0  # a first pass may compile
-    run_floor_seconds: float = 5.0
+    run_floor_seconds: float = 20.0  # a busy machine may stop a millisecond of work for seconds
     run_factor: float = 10.0
     guard: Guard = field(default_factory=Guard)
 

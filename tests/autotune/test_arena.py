@@ -27,8 +27,8 @@ RULES = Rules(
     final_rounds=2,
     null_rounds=1,
     block_seconds=0.003,
-    warm_floor_seconds=2.0,
-    run_floor_seconds=2.0,
+    warm_floor_seconds=4.0,
+    run_floor_seconds=4.0,
     guard=QUIET,
 )
 BUDGET = Budget.of(600.0)
