@@ -93,7 +93,11 @@ def test_a_duel_keeps_every_sample_and_alternates(faulty_arena: Arena):
             "gate compare failed: 1 against a limit of 0 (comparisons that raised ValueError",
         ),
         ("segfault", Outcome.CRASHED, "SIGSEGV"),
-        ("hang", Outcome.TIMED_OUT, "no answer to 'run' within 2.0 s; the default settings open in"),
+        (
+            "hang",
+            Outcome.TIMED_OUT,
+            f"no answer to 'run' within {RULES.warm_floor_seconds} s; the default settings open in",
+        ),
     ],
 )
 def test_faults_are_the_candidates_and_the_arena_goes_on(faulty_arena: Arena, fault: str, outcome: Outcome, words: str):
