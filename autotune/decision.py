@@ -55,7 +55,8 @@ class Decision:
     status: "verified": `settings` won fresh pairs in the finals. "default-confirmed": nothing is faster by more than
     the margin and the resolution; `settings` are the defaults. "candidate": cut short; the best that was seen, not
     raced again. ratio: time of `settings` over the time of the defaults, with its 95 % interval, from `pairs` pairs.
-    resolution: the smallest relative difference this machine could show. samples: the log-ratios behind `ratio`.
+    resolution: the smallest relative difference this machine could show, or the margin assumed without an A/A test.
+    samples: the log-ratios behind `ratio`.
     trials: candidates that were started. history: every candidate, also those never started.
     """
 

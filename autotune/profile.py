@@ -67,8 +67,9 @@ class Evidence:
 
     objective: what was measured. unit: in words, with its direction ("seconds to first audio, smaller is better").
     control_seconds: median of the default settings. ratio: settings / control, below 1 is faster; ci_low, ci_high: its
-    95 % interval over `pairs` interleaved pairs. resolution: smallest relative difference this machine could tell, by
-    an A/A comparison. trials: how many settings were tried. tuning_seconds: what that took.
+    95 % interval over `pairs` interleaved pairs. resolution: smallest relative difference that counted, by
+    an A/A comparison or, in a tuning too short for one, the margin assumed.
+    trials: how many settings were tried. tuning_seconds: what that took.
     samples: measured seconds by name ("control", "candidate"), pair by pair. figures: further numbers ("p95_ratio",
     "peak_memory_bytes", "startup_seconds"). software: versions by name. date: ISO 8601.
     """

@@ -56,7 +56,7 @@ class Report:
         seconds = ", ".join(f"{each:.3g}" for each in control.unit_seconds)
         self._say(
             f"default settings: opened in {control.open_seconds:.1f} s, {seconds} s per unit, "
-            f"{control.peak_memory_bytes / 2**20:.0f} MiB; differences below {resolution:.1%} can't be seen here"
+            f"{control.peak_memory_bytes / 2**20:.0f} MiB; differences below {resolution:.1%} don't count here"
         )
 
     def on_trial_start(self, number: int, changes: Sequence[str]) -> None:
@@ -134,8 +134,8 @@ def shown_estimate(estimate: Estimate | None) -> str:
 def summary(decision: Decision) -> str:
     """The decision in one paragraph for people."""
     facts = (
-        f"{decision.trials} trials in {decision.seconds:.0f} s; differences below {decision.resolution:.1%} can't be "
-        "seen on this machine now."
+        f"{decision.trials} trials in {decision.seconds:.0f} s; differences below {decision.resolution:.1%} don't "
+        "count."
     )
     if decision.status == "default-confirmed":
         return f"Default settings confirmed: {decision.reason}. {facts}"

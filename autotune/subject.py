@@ -41,14 +41,6 @@ class Runner(Protocol):
         ...
 
 
-class Reconfigurable(Runner, Protocol):
-    """A runner that can change some knobs without being opened again."""
-
-    def reconfigure(self, settings: Any) -> bool:
-        """Apply the settings in place; False if they need a fresh process. Nothing asks yet."""
-        ...
-
-
 class Subject(Protocol):
     @property
     def name(self) -> str:

@@ -51,7 +51,7 @@ def watched(terminal: bool) -> str:
 def test_without_a_terminal_each_event_is_one_line():
     lines = watched(terminal=False).splitlines()
     assert lines[0] == "Toy, 2 usable cores, no accelerator"
-    assert "0.25, 0.125 s per unit, 64 MiB; differences below 1.5% can't be seen here" in lines[1]
+    assert "0.25, 0.125 s per unit, 64 MiB; differences below 1.5% don't count here" in lines[1]
     assert lines[2].startswith("trial 1: block: 64 -> 2048 | 0.800 (0.779 to 0.819) | ok | best so far 0.800, ")
     assert lines[3].startswith("trial 2: kind: [a] -> [b] | - | crashed: SIGSEGV | best so far 0.800, ")
     assert "24 pairs, 2 starts" in lines[4]
