@@ -1,0 +1,85 @@
+"""Make the bundled voice: python -m tools.demo_voice FOLDER [step …]
+
+Steps, in order: corpus, content, t2s, sovits. Each goes on from where it was when it is started again; t2s and
+sovits may run side by side. README.md says what they do and how long they take.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from sovits_rt.types import Ints
+from tools.demo_voice import acoustic, content, corpus, generate_text, t2s
+from tools.demo_voice.corpus import Utterance
+
+HERE = Path(__file__).resolve().parent
+SPEAKERS = {"rms": 1.0, "slt": 0.6}  # flite voice: share of the sentences that it speaks
+GENERATED, SEED = 3400, 1
+STEPS = ("corpus", "content", "t2s", "sovits")
+
+
+def make_corpus(folder: Path) -> None:
+    sentences = [*generate_text.load(HERE / "sentences.txt"), *generate_text.generate(GENERATED, SEED)]
+    for voice, share in SPEAKERS.items():
+        path = folder / f"{voice}.npz"
+        if not path.exists():
+            every = round(1 / (1 - share)) if share < 1 else 0
+            kept = [each for index, each in enumerate(sentences) if not every or index % every]
+            utterances = corpus.build(kept, voice, processes=os.cpu_count() or 1)
+            corpus.save(utterances, path)
+            minutes = sum(len(each.wave) for each in utterances) / corpus.RATE / 60
+            print(f"{voice}: {len(utterances)} utterances, {minutes:.0f} minutes", flush=True)
+
+
+def load_corpus(folder: Path) -> list[list[Utterance]]:
+    return [corpus.load(folder / f"{voice}.npz") for voice in SPEAKERS]
+
+
+def make_content(folder: Path) -> None:
+    speakers = load_corpus(folder)
+    encoder = content.train_encoder(folder / "content.pt", speakers)
+    if not (folder / "codes.pt").exists():
+        content.make_codes(folder / "codes.pt", encoder, speakers)
+
+
+def with_codes(folder: Path) -> tuple[torch.Tensor, list[list[tuple[Utterance, Ints]]]]:
+    codebook, codes = content.load_codes(folder / "codes.pt")
+    speakers, following = [], iter(codes)
+    for speaker in load_corpus(folder):
+        speakers.append([(utterance, next(following)) for utterance in speaker])
+    return codebook, speakers
+
+
+def make_t2s(folder: Path) -> None:
+    t2s.train_t2s(folder / "t2s.pt", with_codes(folder)[1])
+
+
+def make_sovits(folder: Path) -> None:
+    codebook, speakers = with_codes(folder)
+    encoder = torch.load(folder / "content.pt", map_location="cpu", weights_only=True)["parts"]["encoder"]
+    projection = {name: encoder[f"ssl_proj.{name}"] for name in ("weight", "bias")}
+    acoustic.train_sovits(folder / "sovits.pt", speakers, codebook, projection)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the bundled voice; see README.md beside this file.")
+    parser.add_argument("folder", type=Path, help="where data and training states go (about 1 GB)")
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"some of {', '.join(STEPS)}; all if not given")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; all cores if not given")
+    arguments = parser.parse_args()
+    unknown = [step for step in arguments.steps if step not in STEPS]
+    if unknown:
+        parser.error(f"{unknown[0]} is not a step; the steps are {', '.join(STEPS)}")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    makers = {"corpus": make_corpus, "content": make_content, "t2s": make_t2s, "sovits": make_sovits}
+    for step in STEPS:
+        if step in (arguments.steps or STEPS):
+            makers[step](arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Training of SoVITS: codes, phones and a style to sound.
+
+Upstream trains a variational autoencoder. Here encoder, flow and generator learn as one to say the codes, from the prior
+as at synthesis: spectrogram losses at several resolutions first, then also against discriminators that look at
+spectrograms (Jang et al. 2021, "UnivNet").
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from sovits_rt.audio.features import spectrogram
+from sovits_rt.audio.reference import STYLE_RATE
+from sovits_rt.audio.resample import windowed_sinc
+from sovits_rt.nn.sovits import FRAMES_PER_TOKEN, Sovits, sample_prior
+from sovits_rt.types import Ints
+from tools.demo_voice import sizes
+from tools.demo_voice.content import SAMPLES
+from tools.demo_voice.corpus import RATE, Utterance
+from tools.demo_voice.training import device, padded, train
+
+BATCH, STEPS, PEAK = 8, 12_000, 6e-4
+SEGMENT, EDGE = 28, 14  # latent frames that are heard, and those around them that the flow may see
+SAMPLES_PER_FRAME = SAMPLES // FRAMES_PER_TOKEN
+NOISE_SCALE = 0.5
+RESOLUTIONS = ((128, 32), (256, 64), (512, 128), (1024, 256), (2048, 512))  # FFT and hop
+MOST_TOKENS = 110
+STYLES, STYLE_SECONDS = 24, 3.0
+ADVERSARIAL_AFTER = 1.0  # share of the steps
+ADVERSARIAL, MATCHING = 0.1, 0.5
+
+
+def magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
+    """wave: [B, samples]. Returns [B, bins, frames]."""
+    window = torch.hann_window(fft, device=wave.device)
+    spectrum = torch.stft(wave, fft, hop, window=window, return_complex=True)
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-7).sqrt()
+
+
+def spectral_loss(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Logarithmic and relative linear distance of the spectrograms, over all resolutions (Yamamoto et al. 2020)."""
+    losses = []
+    for fft, hop in RESOLUTIONS:
+        a, b = magnitudes(ours, fft, hop), magnitudes(theirs, fft, hop)
+        far = (a - b).norm(dim=(1, 2)) / b.norm(dim=(1, 2)).clamp(min=0.3)
+        losses.append(F.l1_loss((a + 1e-3).log(), (b + 1e-3).log()) + 0.5 * far.mean())
+    return torch.stack(losses).mean()
+
+
+class SpectrogramDiscriminator(nn.Module):
+    def __init__(self, fft: int, hop: int, channels: int = 16) -> None:
+        super().__init__()
+        self.fft, self.hop = fft, hop
+        shapes = [(1, (1, 1)), (channels, (2, 1)), (channels, (2, 2)), (channels, (2, 1))]
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(inputs, channels, (5, 3), stride, padding=(2, 1))) for inputs, stride in shapes
+        )
+        self.last = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
+
+    def forward(self, wave: Tensor) -> list[Tensor]:
+        x = (magnitudes(wave, self.fft, self.hop) + 1e-3).log()[:, None]
+        seen = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.1)
+            seen.append(x)
+        return [*seen, self.last(x)]
+
+
+class Discriminators(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(
+            SpectrogramDiscriminator(fft, hop) for fft, hop in ((256, 64), (512, 128), (1024, 256))
+        )
+
+    def forward(self, wave: Tensor) -> list[list[Tensor]]:
+        return [part(wave) for part in self.parts]
+
+
+def styles(speaker: Sequence[Utterance], random: np.random.Generator) -> list[Tensor]:
+    """Reference spectrograms [bins, frames] of STYLE_SECONDS each, as a reference recording is read."""
+    long = [each for each in speaker if len(each.wave) >= STYLE_SECONDS * RATE]
+    found = []
+    for index in random.choice(len(long), STYLES, replace=False):
+        wave = long[index].wave[: int(STYLE_SECONDS * RATE)].astype(np.float32) / 32768
+        found.append(torch.from_numpy(spectrogram(windowed_sinc(wave, RATE, STYLE_RATE)))[0])
+    return found
+
+
+def train_sovits(
+    path: Path,
+    speakers: Sequence[Sequence[tuple[Utterance, Ints]]],
+    codebook: Tensor,
+    projection: dict[str, Tensor],
+    steps: int = STEPS,
+) -> Sovits:
+    """projection: weight and bias of the content encoder's last layer, which SoVITS carries."""
+    torch.manual_seed(3)
+    network = Sovits(sizes.sovits())
+    network.quantizer.codebook.copy_(codebook)
+    network.ssl_proj.load_state_dict(projection)
+    network.ssl_proj.requires_grad_(False)
+    network.to(device())
+    judges = Discriminators().to(device())
+    optimizers = {
+        "network": torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=PEAK, betas=(0.8, 0.99)),
+        "judges": torch.optim.AdamW(judges.parameters(), lr=PEAK / 2, betas=(0.8, 0.99)),
+    }
+    references = [styles([each for each, _ in speaker], np.random.default_rng(3)) for speaker in speakers]
+    usable = [[pair for pair in speaker if SEGMENT < 2 * pair[0].tokens <= 2 * MOST_TOKENS] for speaker in speakers]
+    shares = np.array([len(each) for each in usable]) / sum(len(each) for each in usable)
+
+    def step_of(step: int) -> dict[str, Tensor]:
+        random = np.random.default_rng([3, step])
+        generator = torch.Generator().manual_seed(step)
+        whose = random.choice(len(usable), BATCH, p=shares)
+        chosen = [usable[speaker][int(random.integers(len(usable[speaker])))] for speaker in whose]
+        bins = sizes.VERSION.style_bins
+        style = torch.stack([references[speaker][int(random.integers(STYLES))][:bins] for speaker in whose])
+        codes = padded([torch.from_numpy(each[: spoken.tokens]) for spoken, each in chosen]).to(device())
+        phones = padded([torch.from_numpy(spoken.phones) for spoken, _ in chosen]).to(device())
+        lengths = torch.tensor([spoken.tokens for spoken, _ in chosen])
+        real = (torch.arange(codes.shape[1]) < lengths[:, None])[:, None].to(device())
+        texts = torch.tensor([len(spoken.phones) for spoken, _ in chosen])
+        spelled = (torch.arange(phones.shape[1]) < texts[:, None])[:, None].to(device())
+
+        voice = network.encode_reference(style.to(device()))
+        mean, log_deviation = network.encode_text(codes, phones, voice, 1.0, real, spelled)
+        noise = torch.randn(mean.shape, generator=generator).to(device())
+        prior = sample_prior(mean, log_deviation.clamp(max=2.0), noise, NOISE_SCALE)
+        frames = lengths.numpy() * FRAMES_PER_TOKEN
+        starts = (random.random(BATCH) * (frames - SEGMENT + 1)).astype(int)
+        outer = F.pad(prior, (EDGE, SEGMENT + EDGE))
+        inside = F.pad(real.repeat_interleave(FRAMES_PER_TOKEN, dim=2), (EDGE, SEGMENT + EDGE))
+        cut = torch.stack([outer[row, :, at : at + SEGMENT + 2 * EDGE] for row, at in enumerate(starts)])
+        kept = torch.stack([inside[row, :, at : at + SEGMENT + 2 * EDGE] for row, at in enumerate(starts)])
+        latent = network.latent(cut, voice, kept)[..., EDGE : EDGE + SEGMENT]
+        ours = network.generate(latent, voice)[:, 0]
+        theirs = torch.stack(
+            [
+                torch.from_numpy(
+                    spoken.wave[at * SAMPLES_PER_FRAME : (at + SEGMENT) * SAMPLES_PER_FRAME].astype(np.float32) / 32768
+                )
+                for (spoken, _), at in zip(chosen, starts, strict=True)
+            ]
+        ).to(device())
+        spectral = spectral_loss(ours, theirs)
+        report = {"spectral": spectral.detach()}
+        loss = spectral
+        if step >= ADVERSARIAL_AFTER * steps:
+            told = judge(judges, optimizers["judges"], ours, theirs)
+            loss = loss + told["fooling"] * ADVERSARIAL + told["matching"] * MATCHING
+            report |= {name: value.detach() for name, value in told.items()}
+        optimizers["network"].zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizers["network"].step()
+        return report
+
+    train(path, {"sovits": network, "judges": judges}, optimizers, step_of, steps=steps, peak=PEAK)
+    return network.eval().requires_grad_(False)
+
+
+def judge(judges: Discriminators, optimizer: torch.optim.Optimizer, ours: Tensor, theirs: Tensor) -> dict[str, Tensor]:
+    """One update of the discriminators (least squares), and what they then say of the generator's sound."""
+    pairs = zip(judges(ours.detach()), judges(theirs), strict=True)
+    wrong = torch.stack([(false[-1].square().mean() + (1 - true[-1]).square().mean()) for false, true in pairs]).sum()
+    optimizer.zero_grad()
+    wrong.backward()
+    optimizer.step()
+    judges.requires_grad_(False)
+    false, true = judges(ours), judges(theirs)
+    judges.requires_grad_(True)
+    fooling = torch.stack([(1 - each[-1]).square().mean() for each in false]).sum()
+    features = [(a, b) for x, y in zip(false, true, strict=True) for a, b in zip(x[:-1], y[:-1], strict=True)]
+    matching = torch.stack([F.l1_loss(a, b) for a, b in features]).mean()
+    return {"wrong": wrong, "fooling": fooling, "matching": matching}
