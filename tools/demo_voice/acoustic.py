@@ -1,8 +1,8 @@
 """Training of SoVITS: codes, phones and a style to sound.
 
-Upstream trains a variational autoencoder. Here encoder, flow and generator learn as one to say the codes, from the prior
-as at synthesis: spectrogram losses at several resolutions first, then also against discriminators that look at
-spectrograms (Jang et al. 2021, "UnivNet").
+Upstream trains a variational autoencoder. Here encoder, flow and generator learn as one to say the codes, from the
+prior as at synthesis: with spectrogram losses at several resolutions first, then also against discriminators that look
+at spectrograms (Jang et al. 2021, "UnivNet").
 """
 
 from collections.abc import Sequence
@@ -74,9 +74,7 @@ class SpectrogramDiscriminator(nn.Module):
 class Discriminators(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(
-            SpectrogramDiscriminator(fft, hop) for fft, hop in ((256, 64), (512, 128), (1024, 256))
-        )
+        self.parts = nn.ModuleList(SpectrogramDiscriminator(fft, hop) for fft, hop in RESOLUTIONS[1:4])
 
     def forward(self, wave: Tensor) -> list[list[Tensor]]:
         return [part(wave) for part in self.parts]

@@ -108,9 +108,8 @@ def phones(utterance: Utterance, tokens: int, classes: Ints) -> Tensor:
     parts = 8
     time = (np.arange(tokens * parts) + 0.5) * TOKEN_SECONDS / parts
     phone = np.searchsorted(utterance.ends, time, side="right")
-    sounding = np.where(
-        phone < len(utterance.phones), classes[utterance.phones[np.minimum(phone, len(utterance.phones) - 1)]], 0
-    )
+    symbols = np.append(classes[utterance.phones], 0)  # behind the last phone there is silence
+    sounding = symbols[phone]
     sounding[time < EDGE_SECONDS * 0.8] = 0
     np.add.at(shares, (np.arange(tokens * parts) // parts, sounding), 1 / parts)
     return torch.from_numpy(shares)

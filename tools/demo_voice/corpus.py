@@ -1,6 +1,6 @@
 """Training data: sentences spoken by a flite voice, with our phones and their times.
 
-flite says which of its phones it speaks when (`-psdur`). Its lexicon is not ours, so both phone strings are aligned with
+flite says which of its phones it speaks when (`-psdur`). Its lexicon is not ours, so both phone strings are aligned by
 dynamic programming and the times carried over; sentences in which they differ too much are left out.
 """
 
@@ -26,7 +26,7 @@ EDGE_SECONDS = 0.10  # silence kept in front and behind
 MOST_DIFFERING = 0.2  # share of phones without a counterpart
 GAP, VOWEL_PAIR, SOUND_PAIR, OTHER_PAIR = 1.0, 0.5, 0.8, 1.6
 PUNCTUATION = set(".,!?-…")
-VOWELS = set(["aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"])
+VOWELS = {"aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"}
 _REDUCED = {"ax": "ah", "axr": "er", "el": "l", "em": "m", "en": "n", "dx": "t", "nx": "n"}
 
 

@@ -1,7 +1,7 @@
 """Training of the text-to-semantic decoder.
 
-Teacher forcing on (prompt, sentence) pairs of one speaker, as `T2S.prefill` reads them at synthesis. Since the times of all
-phones are known, one attention head of each middle layer is also told which phone the next token belongs to (guided
+Teacher forcing on (prompt, sentence) pairs of one speaker, as `T2S.prefill` reads them at synthesis. Since the times of
+all phones are known, one attention head of each middle layer is also told which phone the next token belongs to (guided
 attention, after Tachibana et al. 2018, "Efficiently Trainable Text-to-Speech System Based on Deep Convolutional
 Networks with Guided Attention", with the true path instead of the diagonal): without it such a small model needs many
 times the steps to find its place in the text.
