@@ -44,7 +44,7 @@ class Stored(Protocol):
 
 
 class Models:
-    """Raises CheckpointError where a file is missing, damaged, of another kind, or of another version than its partner.
+    """Raises CheckpointError where a file is missing, damaged, of another kind, or does not go with its partner.
 
     max_tokens: the most that a sentence may have, by the checkpoint and by upstream's loop.
     """
@@ -58,6 +58,7 @@ class Models:
         self.version = sovits.version
         self.sovits_digest = sovits.digest
         self.sample_rate = sovits.config.sampling_rate
+        self._ssl_dim = sovits.config.ssl_dim
         self.max_tokens = min(int(t2s.config.max_sec * UPSTREAM_TOKENS_PER_SECOND), STEP_LIMIT)
         self.t2s = self._build(lambda: T2S(_t2s_config(t2s), positions=MAX_PHONES), t2s)
         self.sovits = self._build(lambda: Sovits(_sovits_config(sovits)), sovits, UNUSED)
@@ -65,6 +66,8 @@ class Models:
     @cached_property
     def hubert(self) -> Hubert:
         stored = checkpoints.load_hubert(self._paths.require("hubert", "to read a reference recording"))
+        sovits = self._paths.require("sovits", "always")
+        checkpoints.require_same_features(stored.path, stored.config.hidden_size, sovits, self._ssl_dim)
         return self._build(lambda: Hubert(HubertConfig.from_huggingface(asdict(stored.config))), stored)
 
     @cached_property

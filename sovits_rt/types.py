@@ -73,8 +73,8 @@ class Voice:
     """Everything that a reference recording and its text give; made once, cacheable, for one pair of checkpoints.
 
     made_for: digest of the networks that made it. prompt_phones [p], prompt_bert [p, 1024] and prompt_tokens [c]
-    (25 Hz) are empty in prompt-free mode. style [1, gin, 1] conditions flow and generator, style_text [1, 512, 1] the
-    text encoder.
+    (25 Hz) are empty in prompt-free mode. style [1, gin, 1] conditions flow and generator, style_text [1, mixer, 1]
+    the text encoder; gin and mixer are the checkpoint's sizes, 512 and 512 in the published v2.
     """
 
     made_for: str

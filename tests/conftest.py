@@ -216,6 +216,17 @@ def golden(checkpoint_cache: Path) -> Golden:
 
 
 @pytest.fixture(scope="session")
+def small_voices(golden: Golden, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of bundled voices as the package has one, with random networks; see small_voice."""
+    from small_voice import write_bundle
+
+    pytest.importorskip("nltk")
+    root = tmp_path_factory.mktemp("voices")
+    write_bundle(root, {"first": golden.wav("en_24k"), "second": golden.wav("en_44k")})
+    return root
+
+
+@pytest.fixture(scope="session")
 def full_golden(checkpoint_cache: Path) -> Golden:
     folder = os.environ.get(PACK_VARIABLE, "")
     if not folder:

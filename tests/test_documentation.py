@@ -242,6 +242,9 @@ def test_a_wheel_has_its_profiles_and_data(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "unpacked")
+    data = ROOT / "sovits_rt" / "data"
+    for file in (each for each in data.rglob("*") if each.is_file()):
+        assert (tmp_path / "unpacked" / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
     program = (
         "import sovits_rt; from sovits_rt.selection import shipped_folder; from sovits_rt import text;"
         "print(sovits_rt.__file__); print(*sorted(each.name for each in shipped_folder().iterdir()));"

@@ -37,6 +37,7 @@ def imported(name):
     [
         "sovits_rt",
         "sovits_rt.cli.main",
+        "sovits_rt.bundled",
         "sovits_rt.settings",
         "sovits_rt.selection",
         "sovits_rt.tuning",

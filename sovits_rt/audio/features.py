@@ -1,6 +1,8 @@
 """What the style encoder and the speaker network see of a reference.
 
-spectrogram: `spectrogram_torch` in upstream's GPT_SoVITS/module/mel_processing.py.
+spectrogram: `spectrogram_torch` in upstream's GPT_SoVITS/module/mel_processing.py. It is made from 32 kHz with the
+published sizes for every checkpoint, also for one that speaks at another sampling rate: what the style encoder sees of
+a recording does not depend on what the generator renders.
 fbank80: the filter bank of Kaldi's compute-fbank-feats with the options that upstream's GPT_SoVITS/sv.py sets.
 """
 
@@ -12,7 +14,7 @@ import torch
 from sovits_rt.errors import AudioError
 from sovits_rt.types import Floats
 
-FFT, HOP = 2048, 640  # samples at 32 kHz; every published version is trained with these
+FFT, HOP = 2048, 640  # samples at 32 kHz; every published version is trained with these, any other must be
 BINS = FFT // 2 + 1
 POWER_FLOOR = 1e-8  # below the square root
 

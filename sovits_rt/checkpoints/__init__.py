@@ -8,7 +8,7 @@ from sovits_rt.checkpoints.config import BertConfig, HubertConfig, SovitsConfig,
 from sovits_rt.checkpoints.files import content_digest
 from sovits_rt.checkpoints.huggingface import BertCheckpoint, HubertCheckpoint, load_bert, load_hubert, weights_file
 from sovits_rt.checkpoints.inspection import inspect
-from sovits_rt.checkpoints.sovits import SovitsCheckpoint, check_pairing, load_sovits
+from sovits_rt.checkpoints.sovits import SovitsCheckpoint, check_pairing, load_sovits, require_same_features
 from sovits_rt.checkpoints.speaker import SpeakerCheckpoint, load_speaker
 from sovits_rt.checkpoints.t2s import T2SCheckpoint, load_t2s
 from sovits_rt.checkpoints.weights import load_into
@@ -32,5 +32,6 @@ __all__ = [
     "load_sovits",
     "load_speaker",
     "load_t2s",
+    "require_same_features",
     "weights_file",
 ]

@@ -3,12 +3,15 @@
 Field names are upstream's and Hugging Face's own, so that a value can be found in the file it came from.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sovits_rt.checkpoints.wording import quoted
 from sovits_rt.errors import CheckpointError
 
+FRAMES_PER_SECOND = 50  # two to a token, whatever the sampling rate
+UPSTREAM_SSL_DIM = 768  # channels of chinese-hubert-base, for which upstream's networks are written
 _LARGEST = 2**20  # no size of these networks comes near; a larger one is damage
 
 
@@ -28,10 +31,18 @@ class Section:
     def section(self, key: str, path: object) -> "Section":
         return Section.of(f"config.{key} of {path}", self.values.get(key))
 
-    def integer(self, key: str, low: int = 1, high: int = _LARGEST) -> int:
-        value = self.values.get(key)
+    def integer(self, key: str, low: int = 1, high: int = _LARGEST, default: int | None = None) -> int:
+        value = self.values.get(key, default)
         if type(value) is not int or not low <= value <= high:
             raise self.wrong(key, f"a whole number from {low} to {high}")
+        return value
+
+    def divisor(self, key: str, of: str) -> int:
+        """A whole number that divides the value of `of`, as heads do the channels that they share."""
+        whole = self.integer(of)
+        value = self.integer(key, high=whole)
+        if whole % value:
+            raise self.wrong(key, f"a divisor of {of} ({whole})")
         return value
 
     def integers(self, key: str) -> tuple[int, ...]:
@@ -97,13 +108,10 @@ class T2SConfig:
         model = config.section("model", path)
         vocab_size = model.integer("vocab_size", low=2)
         hidden_dim = model.integer("hidden_dim", low=2)
-        head = model.integer("head", high=hidden_dim)
-        if hidden_dim % head:
-            raise model.wrong("head", f"a divisor of hidden_dim ({hidden_dim})")
         return cls(
             embedding_dim=model.integer("embedding_dim", low=hidden_dim, high=hidden_dim),
             hidden_dim=hidden_dim,
-            head=head,
+            head=model.divisor("head", of="hidden_dim"),
             n_layer=model.integer("n_layer", high=512),
             vocab_size=vocab_size,
             phoneme_vocab_size=model.integer("phoneme_vocab_size"),
@@ -114,7 +122,12 @@ class T2SConfig:
 
 @dataclass(frozen=True, slots=True)
 class SovitsConfig:
-    """Sizes of the acoustic network and of the spectrogram it reads (lengths in samples, rate in Hz)."""
+    """Sizes of the acoustic network, and sampling_rate in Hz of what it renders.
+
+    ssl_dim: channels of the HuBERT that it was trained with; files without it have upstream's 768. filter_length,
+    hop_length, win_length: of the spectrogram in training; a reference's is always made from 32 kHz with the published
+    ones (see audio.features), whatever the sampling rate.
+    """
 
     inter_channels: int
     hidden_channels: int
@@ -123,6 +136,7 @@ class SovitsConfig:
     n_layers: int
     kernel_size: int
     gin_channels: int
+    ssl_dim: int
     resblock: str
     resblock_kernel_sizes: tuple[int, ...]
     resblock_dilation_sizes: tuple[tuple[int, ...], ...]
@@ -143,10 +157,11 @@ class SovitsConfig:
             inter_channels=model.integer("inter_channels"),
             hidden_channels=model.integer("hidden_channels"),
             filter_channels=model.integer("filter_channels"),
-            n_heads=model.integer("n_heads"),
+            n_heads=model.divisor("n_heads", of="hidden_channels"),
             n_layers=model.integer("n_layers", high=512),
             kernel_size=model.integer("kernel_size"),
             gin_channels=model.integer("gin_channels"),
+            ssl_dim=model.integer("ssl_dim", default=UPSTREAM_SSL_DIM),
             resblock=model.text("resblock", "1"),
             resblock_kernel_sizes=model.integers("resblock_kernel_sizes"),
             resblock_dilation_sizes=model.integer_rows("resblock_dilation_sizes"),
@@ -162,6 +177,13 @@ class SovitsConfig:
             raise model.wrong("upsample_kernel_sizes", f"{len(rates)} numbers, one per upsample rate")
         if len(read.resblock_dilation_sizes) != len(read.resblock_kernel_sizes):
             raise model.wrong("resblock_dilation_sizes", f"{len(read.resblock_kernel_sizes)} rows, one per kernel")
+        wanted = read.sampling_rate / FRAMES_PER_SECOND
+        if math.prod(rates) != wanted:
+            raise CheckpointError(
+                f"{model.name}: upsample_rates {'x'.join(map(str, rates))} make {math.prod(rates)} samples of a frame, "
+                f"expected {wanted:g}, as sampling_rate is {read.sampling_rate} and a second has {FRAMES_PER_SECOND} "
+                "frames; sovits-rt can't build this model."
+            )
         return read
 
 
@@ -191,16 +213,16 @@ class HubertConfig:
         if not config.flag("feat_proj_layer_norm", True):
             raise config.wrong("feat_proj_layer_norm", "true")
         return cls(
-            hidden_size=config.integer("hidden_size", low=768, high=768),
+            hidden_size=config.integer("hidden_size"),
             num_hidden_layers=config.integer("num_hidden_layers", high=512),
-            num_attention_heads=config.integer("num_attention_heads"),
+            num_attention_heads=config.divisor("num_attention_heads", of="hidden_size"),
             intermediate_size=config.integer("intermediate_size"),
             conv_dim=config.integers("conv_dim"),
             conv_kernel=config.integers("conv_kernel"),
             conv_stride=config.integers("conv_stride"),
             conv_bias=config.flag("conv_bias", False),
             num_conv_pos_embeddings=config.integer("num_conv_pos_embeddings"),
-            num_conv_pos_embedding_groups=config.integer("num_conv_pos_embedding_groups"),
+            num_conv_pos_embedding_groups=config.divisor("num_conv_pos_embedding_groups", of="hidden_size"),
             layer_norm_eps=config.number("layer_norm_eps", 1e-20, 1.0),
         )
 
@@ -231,7 +253,7 @@ class BertConfig:
             vocab_size=config.integer("vocab_size"),
             hidden_size=config.integer("hidden_size", low=1024, high=1024),
             num_hidden_layers=config.integer("num_hidden_layers", low=3, high=512),
-            num_attention_heads=config.integer("num_attention_heads"),
+            num_attention_heads=config.divisor("num_attention_heads", of="hidden_size"),
             intermediate_size=config.integer("intermediate_size"),
             max_position_embeddings=config.integer("max_position_embeddings"),
             type_vocab_size=config.integer("type_vocab_size"),

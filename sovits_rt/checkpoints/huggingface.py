@@ -121,10 +121,11 @@ def _read_weights(folder: Path, kind: Kind, keep: Callable[[str], bool]) -> tupl
     return file, read_tensors(archive, kept)
 
 
-def check_hubert(folder: Path) -> None:
+def check_hubert(folder: Path) -> HubertConfig:
     """Raises CheckpointError as `load_hubert` does, as far as tables of contents tell. Needs no torch."""
-    HubertConfig.read(read_config(folder, "hubert"))
+    config = HubertConfig.read(read_config(folder, "hubert"))
     _check_weights(weights_file(folder), Kind.HUBERT)
+    return config
 
 
 def check_bert(folder: Path) -> None:

@@ -9,7 +9,7 @@ from sovits_rt.checkpoints.files import Pathlike
 from sovits_rt.checkpoints.huggingface import check_bert, check_hubert
 from sovits_rt.checkpoints.kinds import Kind, require
 from sovits_rt.checkpoints.layout import ModelPaths
-from sovits_rt.checkpoints.sovits import recognise_version, require_same_table
+from sovits_rt.checkpoints.sovits import recognise_version, require_same_features, require_same_table
 from sovits_rt.checkpoints.t2s import t2s_symbols
 from sovits_rt.versions import ModelVersion
 
@@ -17,23 +17,28 @@ from sovits_rt.versions import ModelVersion
 @dataclass(frozen=True, slots=True)
 class Preview:
     """shape: the sizes that decide how fast the pair runs: layers and width of the decoder, channels of the generator;
-    "24x512-512" for the published v2 pair."""
+    "24x512-512" for the published v2 pair. sample_rate: of the speech, Hz. ssl_dim: channels of HuBERT's features."""
 
     version: ModelVersion
     shape: str
+    sample_rate: int
+    ssl_dim: int
 
 
-def check_companions(paths: ModelPaths, version: ModelVersion, *, prompted: bool, chinese: bool) -> None:
+def check_companions(paths: ModelPaths, models: Preview, *, prompted: bool, chinese: bool) -> None:
     """The other models that a voice and a text need. prompted: with a reference text. chinese: in either text.
 
-    Raises CheckpointError for one that is not known, missing or of another kind, as far as tables of contents tell.
+    models: of the pair in `paths`. Raises CheckpointError for one that is not known, missing, of another kind or made
+    for another pair, as far as tables of contents tell.
     """
     if prompted:
-        check_hubert(paths.require("hubert", "to read a reference recording"))
+        hubert = paths.require("hubert", "to read a reference recording")
+        channels = check_hubert(hubert).hidden_size
+        require_same_features(hubert, channels, paths.require("sovits", "always"), models.ssl_dim)
     if chinese:
         check_bert(paths.require("bert", "for Chinese text"))
-    if version.speaker_embedding:
-        require(open_archive(paths.require("speaker", f"by {version.name}")), Kind.SPEAKER)
+    if models.version.speaker_embedding:
+        require(open_archive(paths.require("speaker", f"by {models.version.name}")), Kind.SPEAKER)
 
 
 def preview(gpt: Pathlike, sovits: Pathlike) -> Preview:
@@ -48,4 +53,5 @@ def preview(gpt: Pathlike, sovits: Pathlike) -> Preview:
     config = SovitsConfig.read(acoustic.root.get("config"), acoustic.path)
     version, _ = recognise_version(acoustic, acoustic_tensors, config)
     require_same_table(decoder.path, t2s_symbols(t2s, decoder_tensors, decoder.path), acoustic.path, version)
-    return Preview(version, f"{t2s.n_layer}x{t2s.hidden_dim}-{config.upsample_initial_channel}")
+    shape = f"{t2s.n_layer}x{t2s.hidden_dim}-{config.upsample_initial_channel}"
+    return Preview(version, shape, config.sampling_rate, config.ssl_dim)

@@ -132,6 +132,15 @@ def check_pairing(t2s: T2SCheckpoint, sovits: SovitsCheckpoint) -> None:
     require_same_table(t2s.path, t2s.symbols, sovits.path, sovits.version)
 
 
+def require_same_features(hubert: Path, channels: int, sovits: Path, ssl_dim: int) -> None:
+    """channels: of HuBERT's features. Raises CheckpointError if the SoVITS model was trained with another HuBERT."""
+    if channels != ssl_dim:
+        raise CheckpointError(
+            f"{hubert} (HuBERT, features of {channels} channels) does not go with {sovits} (SoVITS, reads {ssl_dim}): "
+            "give the HuBERT that it was trained with."
+        )
+
+
 def require_same_table(t2s: Path, symbols: str, sovits: Path, version: ModelVersion) -> None:
     """`check_pairing` before anything is loaded."""
     wanted = version.symbols

@@ -1,26 +1,27 @@
 """Options that several commands share, and what they turn into."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from sovits_rt import bundled
+from sovits_rt.bundled import BundledVoice
 from sovits_rt.checkpoints.layout import ModelPaths, from_config, from_folder
 from sovits_rt.errors import TextError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
+_DEFAULT_VERSION = "v2"
 
 MODEL_KEYS = ("gpt", "sovits", "hubert", "bert", "speaker", "g2pw", "models", "model_version", "config")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
-LANGUAGE = click.option(
-    "--lang",
-    default="auto",
-    show_default=True,
-    help="Language of the text: zh (also mixed with English), en, auto, all_zh.",
-)
+_LANGUAGES = "Language of the text: zh (also mixed with English), en, auto, all_zh."
+LANGUAGE = click.option("--lang", default="auto", show_default=True, help=_LANGUAGES)
+VOICE_LANGUAGE = click.option("--lang", show_default="the bundled voice's, else auto", help=_LANGUAGES)
 SPLIT = click.option(
     "--split", default="cut5", show_default=True, help="How the text is cut into sentences: cut0 … cut5."
 )
@@ -53,15 +54,18 @@ model_options = together(
     click.option(
         "--models", type=_FILE, help="Folder in upstream's layout (…/pretrained_models); see --model-version."
     ),
-    click.option("--model-version", default="v2", show_default=True, help="Which base models to take from --models."),
+    click.option("--model-version", show_default=_DEFAULT_VERSION, help="Which base models to take from --models."),
     click.option("--config", type=_FILE, help="Upstream's tts_infer.yaml."),
+)
+bundled_option = click.option(
+    "--voice", metavar="NAME", help="A voice that comes with sovits-rt; where no models are given, the default one."
 )
 voice_options = together(
     click.option(
         "--ref", "references", type=_FILE, multiple=True, help="Reference recording, 3 to 10 s; repeat to mix."
     ),
     click.option("--ref-text", default="", help="What the first reference says; without it, prompt-free mode."),
-    click.option("--ref-lang", default="auto", show_default=True, help="Language of --ref-text."),
+    click.option("--ref-lang", show_default="the bundled models', else auto", help="Language of --ref-text."),
 )
 
 
@@ -85,6 +89,31 @@ settings_options = together(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """paths: the models. voice: the bundled one that they belong to, None for models that the user gave."""
+
+    paths: ModelPaths
+    voice: BundledVoice | None
+
+
+def chosen_models(options: Mapping[str, Any]) -> Chosen:
+    """The models that the user gave, else those of --voice, else those of the default bundled voice.
+
+    options: values of `model_options` and `bundled_option`. Raises UsageError for both kinds at once, CheckpointError
+    and RequestError as `bundled.find` and `bundled.default` do.
+    """
+    name = options["voice"]
+    given = {key: options[key] for key in MODEL_KEYS if options[key] is not None}
+    if name is None and given:
+        return Chosen(model_paths(**{key: options[key] for key in MODEL_KEYS}), None)
+    if given:
+        names = ", ".join(f"--{key.replace('_', '-')}" for key in given)
+        raise click.UsageError(f"--voice has models of its own; leave out either --voice or {names}")
+    voice = bundled.default() if name is None else bundled.find(name)
+    return Chosen(voice.paths, voice)
+
+
 def model_paths(
     gpt: Path | None,
     sovits: Path | None,
@@ -93,7 +122,7 @@ def model_paths(
     speaker: Path | None,
     g2pw: Path | None,
     models: Path | None,
-    model_version: str,
+    model_version: str | None,
     config: Path | None,
 ) -> ModelPaths:
     """Paths given one by one go before those of --models or --config."""
@@ -101,7 +130,7 @@ def model_paths(
         raise click.UsageError("--models and --config both say where the models are; give one of them")
     found = ModelPaths()
     if models is not None:
-        found = from_folder(models, model_version, pair=gpt is None or sovits is None)
+        found = from_folder(models, model_version or _DEFAULT_VERSION, pair=gpt is None or sovits is None)
     elif config is not None:
         found = from_config(config)
     return found.override(ModelPaths(gpt, sovits, hubert, bert, speaker, g2pw))

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from sovits_rt.audio.write import AudioWriter
 from sovits_rt.cli.job import STANDARD_OUTPUT, Job
 from sovits_rt.cli.options import (
     JSON,
-    LANGUAGE,
     SPLIT,
+    VOICE_LANGUAGE,
+    bundled_option,
     dictionary_option,
     model_options,
     settings_options,
@@ -34,19 +35,29 @@ from sovits_rt.cli.options import (
 )
 from sovits_rt.cli.result import Result, dump
 from sovits_rt.cli.tune import FIRST_RUN_SECONDS, FIRST_RUN_TRIALS, tune_and_store
+from sovits_rt.cli.voices import show_voices
 from sovits_rt.errors import CheckpointError
 from sovits_rt.selection import Selection, profile_folder, select, voice_folder
 from sovits_rt.tuning import SCENARIO, subject_name
-from sovits_rt.types import AudioChunk, Request
+from sovits_rt.types import AudioChunk, Request, Sampling
+
+_PLAIN = Sampling()
+
+
+def sampling_option(name: str, kind: type[int] | type[float], help_text: str) -> Callable[[Any], Any]:
+    """An option whose default is what the bundled voice was tuned for, else upstream's."""
+    default = getattr(_PLAIN, name)
+    return click.option(
+        f"--{name.replace('_', '-')}", type=kind, show_default=f"the bundled voice's, else {default}", help=help_text
+    )
+
 
 request_options = together(
     click.option("--speed", type=float, default=1.0, show_default=True, help="0.3 to 3; 2 is twice as fast."),
-    click.option("--top-k", type=int, default=15, show_default=True, help="Likeliest tokens to draw from; 1: greedy."),
-    click.option("--top-p", type=float, default=1.0, show_default=True, help="Share of probability to draw from."),
-    click.option("--temperature", type=float, default=1.0, show_default=True, help="Lower is less varied."),
-    click.option(
-        "--repetition-penalty", type=float, default=1.35, show_default=True, help="1 is none, higher repeats less."
-    ),
+    sampling_option("top_k", int, "Likeliest tokens to draw from; 1: greedy."),
+    sampling_option("top_p", float, "Share of probability to draw from."),
+    sampling_option("temperature", float, "Lower is less varied."),
+    sampling_option("repetition_penalty", float, "1 is none, higher repeats less."),
     click.option("--noise-scale", type=float, default=0.5, show_default=True, help="0 to 2; 0 renders without noise."),
     click.option("--pause", type=float, default=0.3, show_default=True, help="Seconds of silence after a sentence."),
     click.option(
@@ -78,8 +89,10 @@ class Profiling:
 
 @click.command("synth")
 @text_options
-@LANGUAGE
+@VOICE_LANGUAGE
 @SPLIT
+@bundled_option
+@click.option("--list-voices", is_flag=True, help="Show the voices that come with sovits-rt, and stop.")
 @voice_options
 @model_options
 @request_options
@@ -97,11 +110,17 @@ class Profiling:
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @JSON
 def synth_command(**options: Any) -> None:
-    """Speak TEXT with the voice of a recording.
+    """Speak TEXT with a voice that comes with sovits-rt, or with that of a recording.
+
+    Without --ref and without models (--gpt and --sovits, --models, --config) a bundled voice speaks, see --voice.
+    With --ref but without models, the bundled ones speak with the recording's voice.
 
     The first run on a machine measures how it runs the models best (at most --tune-budget seconds, Ctrl-C skips it)
     and remembers the answer.
     """
+    if options["list_voices"]:
+        show_voices(options["as_json"])
+        return
     job = Job.of(options)
     profiling = Profiling(options["profile"], options["assignments"], not options["no_tune"], options["tune_budget"])
     console = Console(stderr=True, highlight=False, quiet=options["quiet"])
@@ -113,6 +132,8 @@ def synth_command(**options: Any) -> None:
 
 
 def speak(job: Job, profiling: Profiling, console: Console) -> Result:
+    if job.note:
+        tell(console, job.note)
     machine = probe()
     selection = settings_for(job, machine, profiling, console)
     for note in selection.notes:
@@ -130,7 +151,7 @@ def speak(job: Job, profiling: Profiling, console: Console) -> Result:
             raise
         process.set_threads(settings.process, machine)
     with console.status("preparing the voice"):
-        voice = engine.prepare_voice(job.references, job.prompt)
+        voice = engine.prepare_voice(job.references, job.prompt) if job.voice is None else job.voice
     request = Request(voice=voice, **job.request)
     start = time.perf_counter()
     kept: list[AudioChunk] = []

@@ -16,7 +16,7 @@ from autotune.profile import Profile
 from autotune.report import Report, summary
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.checkpoints.shape import preview
-from sovits_rt.cli.options import JSON, model_options, model_paths
+from sovits_rt.cli.options import JSON, bundled_option, chosen_models, model_options
 from sovits_rt.selection import profile_folder, resolve
 from sovits_rt.settings import Settings
 from sovits_rt.tuning import subject_name, tune
@@ -26,6 +26,7 @@ FIRST_RUN_TRIALS = 6
 
 
 @click.command("tune")
+@bundled_option
 @model_options
 @click.option(
     "--budget", type=click.FloatRange(20, 86400), default=600.0, show_default=True, help="Seconds to spend in all."
@@ -36,7 +37,7 @@ FIRST_RUN_TRIALS = 6
 @JSON
 def tune_command(budget: float, trials: int, seed: int, study: Path | None, as_json: bool, **models: Any) -> None:
     """Search the fastest settings for these models on this machine and store them as its profile."""
-    paths = model_paths(**models)
+    paths = chosen_models(models).paths
     shape = preview(paths.require("gpt", "to tune"), paths.require("sovits", "to tune")).shape
     profile, decision, path = tune_and_store(
         paths,

@@ -24,6 +24,7 @@ from sovits_rt.nn.text_encoder import TextEncoder, TextEncoderConfig
 UNUSED = ("enc_q.", *(f"quantizer.{name}" for name in UNUSED_BY_QUANTIZER))
 
 FRAMES_PER_TOKEN = 2
+MIXER_WITH_SPEAKER = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,20 @@ class SovitsNetConfig:
         does not carry: rows of the symbol table, bins the style encoder reads, length of the speaker features (20480
         in the Pro versions, else 0).
 
+        `ssl_dim`, the channels of the speech encoder's features, may be missing: upstream fixes it at 768. Where the
+        text encoder reads the voice itself (no speaker features), its mixer is as wide as the voice.
+
         Raises ValueError for the variants that this network is not, KeyError for a missing size.
         """
         if str(model.get("resblock", "1")) != "1":
             raise ValueError(f"This checkpoint has resblock {model['resblock']!r}, but only '1' is supported.")
         voice, latent, hidden = model["gin_channels"], model["inter_channels"], model["hidden_channels"]
+        semantic = model.get("ssl_dim", QuantizerConfig().channels)
         return cls(
             text=TextEncoderConfig(
                 phones=phones,
+                semantic=semantic,
+                mixer=MIXER_WITH_SPEAKER if speaker_features else voice,
                 latent=latent,
                 hidden=hidden,
                 feed_forward=model["filter_channels"],
@@ -83,6 +90,7 @@ class SovitsNetConfig:
                 block_dilations=tuple(tuple(dilations) for dilations in model["resblock_dilation_sizes"]),
             ),
             style=StyleConfig(bins=style_bins, voice=voice),
+            quantizer=QuantizerConfig(channels=semantic),
             speaker_features=speaker_features,
         )
 

@@ -31,7 +31,7 @@ class ReferenceEncoder:
     @torch.inference_mode()
     def style(self, waves_32k: Sequence[Floats], speaker: SpeakerNet | None) -> tuple[Floats, Floats]:
         """waves_32k: one [n] per reference; the styles are averaged. speaker: for versions with speaker embeddings,
-        else None. Returns style [1, gin, 1], style_text [1, 512, 1]."""
+        else None. Returns style [1, gin, 1], style_text [1, mixer, 1]."""
         references, speakers = [], []
         for wave in waves_32k:
             references.append(self._sovits.encode_reference(self._tensor(spectrogram(wave))))

@@ -48,6 +48,9 @@ _NOT_CHINESE = re.compile(
     "[^0-9、-〜。！？.!?… /\u3400-\u4db5\u4e00-\u9fff\U00020000-\U0002a6dd\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
     "\U0002b820-\U0002ee5d\U00030000-\U0003134a\U00031350-\U000323af]"
 )
+_NOT_LATIN = re.compile(  # Cyrillic to Mongolian, East Asia; Greek stands in formulas
+    "[\u0400-\u1cff\u2e80-\ud7ff\uf900-\ufaff\ufb1d-\ufdff\ufe70-\ufeff\uff66-\uffdc\U00020000-\U0003ffff]"
+)
 _CLAUSE_MARKS = frozenset(",.!?，。！？")
 
 
@@ -63,6 +66,15 @@ def check(language: str) -> None:
     """Raise TextError unless `language` is one of LANGUAGES."""
     if language not in LANGUAGES:
         raise TextError(f"The text language {language!r} is not known; use one of: {', '.join(LANGUAGES)}.")
+
+
+def foreign_letter(text: str, language: str) -> str:
+    """The first letter of `text` that `language` is not written with, "" if there is none or only the words can tell.
+
+    English that is declared as such drops those letters, as upstream does; who must not lose words asks here.
+    """
+    found = _NOT_LATIN.finditer(text) if language == "en" else ()
+    return next((each[0] for each in found if each[0].isalpha()), "")
 
 
 def segment(text: str, language: str, lid_model: str | None = None) -> list[Piece]:

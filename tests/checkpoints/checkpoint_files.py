@@ -15,7 +15,7 @@ from torch import Tensor
 MODEL = {
     "inter_channels": 192, "hidden_channels": 192, "filter_channels": 128, "n_heads": 2, "n_layers": 2,
     "kernel_size": 3, "p_dropout": 0.1, "resblock": "1", "resblock_kernel_sizes": [3, 7],
-    "resblock_dilation_sizes": [[1, 3], [1, 3]], "upsample_rates": [10, 8], "upsample_initial_channel": 512,
+    "resblock_dilation_sizes": [[1, 3], [1, 3]], "upsample_rates": [80, 8], "upsample_initial_channel": 512,
     "upsample_kernel_sizes": [16, 16], "gin_channels": 512,
 }  # fmt: skip
 DATA = {"sampling_rate": 32000, "filter_length": 2048, "hop_length": 640, "win_length": 2048, "mel_fmax": None}

@@ -171,6 +171,16 @@ MODELS: dict[str, tuple[Callable[[Path], object], object, str]] = {
         sovits_content(upsample_kernel_sizes=[16]),
         "upsample_kernel_sizes is a list, expected 2 n",
     ),
+    "heads of sovits": (
+        load_sovits,
+        sovits_content(n_heads=5),
+        r"n_heads is '5', expected a divisor of hidden_channels \(192\)",
+    ),
+    "rates": (
+        load_sovits,
+        sovits_content(upsample_rates=[10, 8]),
+        "upsample_rates 10x8 make 80 samples of a frame, expected 640, as sampling_rate is 32000",
+    ),
     "dilations": (
         load_sovits,
         sovits_content(resblock_dilation_sizes=[[1], 2]),
@@ -240,10 +250,15 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], dict[str, object], str]] = {
     "hubert as bert": (load_bert, HUBERT, "is a model of type 'hubert', but 'bert' is expected"),
     "no type": (load_bert, {}, "is a model of type 'None'"),
     "small bert": (load_bert, {**BERT, "hidden_size": 768}, "hidden_size is '768', expected a whole number from 1024"),
-    "large hubert": (
+    "heads of hubert": (
         load_hubert,
-        {**HUBERT, "hidden_size": 1024},
-        "hidden_size is '1024', expected a whole number from 768",
+        {**HUBERT, "num_attention_heads": 7},
+        r"num_attention_heads is '7', expected a divisor of hidden_size \(768\)",
+    ),
+    "heads of bert": (
+        load_bert,
+        {**BERT, "num_attention_heads": 2048},
+        "num_attention_heads is '2048', expected a whole number from 1 to 1024",
     ),
     "two layers": (load_bert, {**BERT, "num_hidden_layers": 2}, "num_hidden_layers is '2'"),
     "stable norm": (

@@ -72,7 +72,7 @@ def test_sovits_version(tmp_path: Path, version: str, header: str, content: dict
     checkpoint = load_sovits(write(tmp_path / "voice.pth", sovits_content(**content), header), version)  # type: ignore[arg-type]
     assert checkpoint.version.name == version
     assert checkpoint.version.speaker_embedding == ("sv_emb.weight" in checkpoint.weights)
-    assert (checkpoint.config.hop_length, checkpoint.config.upsample_rates) == (640, (10, 8))
+    assert (checkpoint.config.hop_length, checkpoint.config.upsample_rates) == (640, (80, 8))
     assert checkpoint.config.resblock_dilation_sizes == ((1, 3), (1, 3))
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import soundfile
 import torch
 import yaml
+from small_voice import write_table
 
 from autotune import profile as profiles
 from autotune.fingerprint import fingerprint
@@ -47,6 +49,7 @@ def write_all(folder: Path) -> None:
     write_texts(folder)
     write_recordings(folder)
     write_profiles(folder)
+    write_voices(folder)
 
 
 def write_downloads(folder: Path) -> None:
@@ -87,6 +90,14 @@ def as_checkpoint(pickled: bytes) -> bytes:
 
 
 def write_model_folders(folder: Path) -> None:
+    small = folder / "voices" / "small"
+    (folder / "hubert_small").symlink_to(small / "hubert")
+    config = json.loads((small / "hubert" / "config.json").read_text())
+    (folder / "hubert_heads").mkdir()
+    (folder / "hubert_heads" / "config.json").write_text(json.dumps({**config, "num_attention_heads": 3}))
+    content = torch.load(small / "sovits.pth", weights_only=True)
+    content["config"]["data"]["sampling_rate"] = 22_050
+    (folder / "odd_rates.pth").write_bytes(saved(content))
     (folder / "config_only").mkdir()
     (folder / "config_only" / "config.json").write_bytes((folder / "hubert" / "config.json").read_bytes())
     for name, config in (("bad_json", "{"), ("gpt2", '{"model_type": "gpt2"}')):
@@ -132,6 +143,38 @@ def write_recordings(folder: Path) -> None:
     (folder / "empty.wav").write_bytes(b"")
     (folder / "text.wav").write_text("This is not a recording.\n")
     (folder / "cut.wav").write_bytes((folder / "reference.wav").read_bytes()[:20])
+
+
+def write_voices(folder: Path) -> None:
+    """Folders of bundled voices, each with something wrong; "voices" is the good one."""
+    good = folder / "voices" / "small"
+    content = torch.load(good / "sovits.pth", weights_only=True)
+    for name, changed in (
+        ("unknown_key", {"license": "MIT"}),
+        ("newer", {"schema": 2}),
+        ("no_default", {"default": "en-third"}),
+        ("unknown_language", {"language": "tlh"}),
+        ("bad_sampling", {"sampling": {"top_k": 0}}),
+        ("missing_file", {"models": {"gpt": "t2s.ckpt", "sovits": "gone.pth"}}),
+    ):
+        write_table(copied(good, folder / name), **changed)
+    for name, file, wrong in (
+        ("damaged_voice", "second.voice", (good / "second.voice").read_bytes()[:-1]),
+        ("damaged_model", "t2s.ckpt", (good / "t2s.ckpt").read_bytes()[:5000]),
+        ("foreign_voice", "sovits.pth", saved({**content, "info": "another"})),
+        ("not_yaml", "voices.yaml", b"schema: ["),
+        ("a_list", "voices.yaml", b"- 1\n"),
+    ):
+        (copied(good, folder / name) / file).write_bytes(wrong)
+    other = copied(good, folder / "other_hubert") / "hubert"
+    shutil.rmtree(other)
+    other.symlink_to(folder / "hubert")
+    for name in ("first", "second"):
+        shutil.copytree(good, folder / "twins" / name)
+
+
+def copied(good: Path, folder: Path) -> Path:
+    return shutil.copytree(good, folder / "small")
 
 
 def profile(subject: str, **changes: Any) -> Profile:

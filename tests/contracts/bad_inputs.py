@@ -25,7 +25,7 @@ GOOD: Mapping[str, str] = MappingProxyType(
 class Case:
     """what: for the table. arguments: after `sovits-rt`. shown: those of them that matter, for the table.
 
-    standard_input: bytes, or None.
+    standard_input: bytes, or None. voices: the folder of bundled voices.
     """
 
     group: str
@@ -34,6 +34,7 @@ class Case:
     shown: str
     code: int = UNUSABLE
     standard_input: bytes | None = None
+    voices: str = "voices"
 
     @property
     def name(self) -> str:
@@ -54,6 +55,13 @@ def synth(group: str, what: str, *extra: str, code: int = UNUSABLE, stdin: bytes
 
 def command(group: str, what: str, *words: str, code: int = UNUSABLE) -> Case:
     return Case(group, what, words, " ".join(shown_word(word) for word in words), code)
+
+
+def voice(what: str, *words: str, text: str = "Hello.", code: int = UNUSABLE, voices: str = "voices") -> Case:
+    """`synth` with no models given."""
+    arguments = ("synth", text, *words)
+    shown = " ".join(shown_word(word) for word in arguments)
+    return Case("bundled voices", what, (*arguments, "-o", "out.wav"), shown, code, voices=voices)
 
 
 def shown_word(word: str) -> str:
@@ -98,6 +106,9 @@ MODELS = (
     synth("models", "folder without weights", hubert="config_only"),
     synth("models", "HuBERT weights cut off", hubert="hubert_cut"),
     synth("models", "config.json that is not JSON", hubert="bad_json"),
+    synth("models", "HuBERT of another width", hubert="hubert_small"),
+    synth("models", "heads that do not divide HuBERT's width", hubert="hubert_heads"),
+    synth("models", "SoVITS whose rates do not make its sampling rate", sovits="odd_rates.pth"),
     synth("models", "no BERT folder given for Chinese text", without="--bert"),
     synth("models", "HuBERT given as BERT", bert="hubert"),
     synth("models", "another language model as BERT", bert="gpt2"),
@@ -115,7 +126,6 @@ MODELS = (
     command("models", "inspect: missing file", "inspect", "gone.ckpt"),
     command("models", "inspect: text file", "inspect", "page.ckpt"),
     command("models", "inspect: folder that is no model", "inspect", "folder"),
-    command("models", "tune: no models given", "tune"),
     command("models", "tune: missing file", "tune", "--gpt", "gone.ckpt", "--sovits", "sovits.pth"),
 )
 TEXTS = (
@@ -230,4 +240,38 @@ PROFILES = (
     command("profiles", "profile show: unknown id", "profile", "show", "nobody"),
     command("profiles", "profile show: missing file", "profile", "show", "gone.profile.yaml"),
 )
-CASES = (*MODELS, *TEXTS, *RECORDINGS, *OPTIONS, *PROFILES)
+VOICES = (
+    voice("none in this build", voices="gone"),
+    Case("bundled voices", "tune: none in this build", ("tune",), "tune", voices="gone"),
+    voice("unknown name", "--voice", "nobody"),
+    voice("--voice with models", "--voice", "en-first", "--gpt", "gpt.ckpt", code=WRONG_USAGE),
+    voice("--voice with a folder of models", "--voice", "en-first", "--models", "folder", code=WRONG_USAGE),
+    command("bundled voices", "tune: --voice with models", "tune", "--voice", "x", "--gpt", "y", code=WRONG_USAGE),
+    voice("--ref-text without a recording", "--ref-text", "Hello.", code=WRONG_USAGE),
+    voice("--ref-lang without a recording", "--ref-lang", "en", code=WRONG_USAGE),
+    voice("own models without a recording", "--gpt", "gpt.ckpt", "--sovits", "sovits.pth", code=WRONG_USAGE),
+    voice("Chinese text for an English voice", text="天气真不错。"),
+    voice("Chinese text, language to be found", "--lang", "auto", text="天气真不错。"),
+    voice("a language that the voice does not speak", "--lang", "zh"),
+    voice("unknown language", "--lang", "klingon"),
+    voice("Chinese reference text", "--ref", "reference.wav", "--ref-text", "参考"),
+    voice("Chinese reference", "--ref", "reference.wav", "--ref-text", "Hello.", "--ref-lang", "zh"),
+    voice("recording of 1 second", "--ref", "one_second.wav"),
+    voice("option out of range", "--top-k", "0", code=WRONG_USAGE),
+    voice("prepared with another SoVITS model", voices="foreign_voice"),
+    voice("damaged prepared voice", voices="damaged_voice"),
+    voice("damaged model", voices="damaged_model"),
+    voice("HuBERT of another width", "--ref", "reference.wav", "--ref-text", "Hello.", voices="other_hubert"),
+    voice("a file is missing", voices="missing_file"),
+    voice("voices.yaml is not YAML", voices="not_yaml"),
+    voice("voices.yaml is a list", voices="a_list"),
+    voice("voices.yaml has an unknown key", voices="unknown_key"),
+    voice("voices.yaml is of a newer release", voices="newer"),
+    voice("voices.yaml names no voice as default", voices="no_default"),
+    voice("voices.yaml has an unknown language", voices="unknown_language"),
+    voice("voices.yaml has sampling out of range", voices="bad_sampling"),
+    voice("two voices of one name", voices="twins"),
+    Case("bundled voices", "--list-voices of a damaged model", ("synth", "--list-voices"), "synth --list-voices",
+         voices="damaged_model"),
+)  # fmt: skip
+CASES = (*MODELS, *TEXTS, *RECORDINGS, *OPTIONS, *PROFILES, *VOICES)

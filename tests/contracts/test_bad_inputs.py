@@ -16,7 +16,7 @@ import pytest
 from bad_files import HERE, REPOSITORY, write_all
 from bad_inputs import CASES, Case
 
-from sovits_rt import selection
+from sovits_rt import bundled, selection
 from sovits_rt.cli import synth
 from sovits_rt.cli.main import main
 
@@ -56,10 +56,11 @@ writes it again. Each line is a `sovits-rt synth` whose other options are good, 
 
 
 @pytest.fixture(scope="module")
-def folder(golden: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(golden: Any, small_voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("bad")
     for name, which in GOOD_MODELS.items():
         (place / name).symlink_to(golden.checkpoint(which).resolve())
+    (place / "voices").symlink_to(small_voices)
     (place / "reference.wav").symlink_to(golden.wav("zh_32k"))
     write_all(place)
     return place
@@ -99,6 +100,7 @@ def contents(folder: Path) -> set[str]:
 
 def answer(case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
+    monkeypatch.setattr(bundled, "folder", lambda: Path(case.voices))
     monkeypatch.setattr(sys, "argv", ["sovits-rt", *case.arguments])
     if case.standard_input is not None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(case.standard_input)))

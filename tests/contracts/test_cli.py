@@ -1,6 +1,5 @@
 """What the commands promise, through the entry point, with the small golden checkpoints."""
 
-import io
 import json
 import os
 import pickle
@@ -8,8 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +16,14 @@ import soundfile
 import torch
 import yaml
 from bad_files import HERE, RunsCode, as_checkpoint, profile
+from running import Run
 
 from autotune import store
 from autotune.errors import SearchError, TrialError
 from autotune.profile import profile_id
-from sovits_rt import process, selection
+from sovits_rt import selection
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.cli import synth
-from sovits_rt.cli.main import main
-from sovits_rt.settings import Settings
 from sovits_rt.tuning import subject_name
 
 for needed in ("jieba", "pypinyin", "split_lang", "nltk"):
@@ -45,62 +41,6 @@ SUMMARY = re.compile(
 RESULT_KEYS = {
     "sentences", "audio_seconds", "wall_seconds", "rtf", "characters_per_second", "device", "profile", "output",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Standard output must be one line of JSON."""
-        assert self.out.count("\n") == 1
-        return json.loads(self.out)
-
-
-Run = Callable[..., Answer]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The user's folders, shared so that a voice is prepared once."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture
-def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """sovits-rt in this process, in an empty folder; what it sets for the process is undone."""
-    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(home))
-    for name in process.environment(Settings().process, HERE):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(selection, "shipped_folder", lambda: tmp_path / "shipped")
-    monkeypatch.setattr(synth, "tune_and_store", not_expected)
-    # The threads of the test process stay as they are: two on two busy cores take four times as long as one.
-    monkeypatch.setattr(process, "set_threads", lambda *_: None)
-
-    def answer(*arguments: str | Path, stdin: bytes | None = None) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["sovits-rt", *(str(each) for each in arguments)])
-        if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        shown = capsys.readouterr()
-        print(shown.err)
-        return Answer(code, shown.out, shown.err)
-
-    return answer
-
-
-def not_expected(*_: object, **__: object) -> None:
-    raise AssertionError("tuning was started")
 
 
 @pytest.fixture(scope="module")

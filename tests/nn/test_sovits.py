@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -66,9 +68,22 @@ def test_another_residual_block_is_refused():
         SovitsNetConfig.from_upstream({**UPSTREAM, "resblock": "2"}, phones=732, style_bins=704)
 
 
+def test_without_speaker_features_the_mixer_is_as_wide_as_the_voice():
+    reduced = {**UPSTREAM, "gin_channels": 96, "ssl_dim": 64}
+    built = SovitsNetConfig.from_upstream(reduced, phones=732, style_bins=704)
+    assert (built.text.mixer, built.text.semantic, built.quantizer.channels) == (96, 64, 64)
+    published = SovitsNetConfig.from_upstream({**UPSTREAM, "gin_channels": 512}, phones=732, style_bins=704)
+    assert published.text == TextEncoderConfig(phones=732)
+
+
 def test_a_voice_that_the_text_encoder_cannot_read_is_refused():
-    with pytest.raises(ValueError, match="512 channels are needed, but got 1024"):
-        SovitsNetConfig.from_upstream(UPSTREAM, phones=732, style_bins=704, speaker_features=0)
+    with pytest.raises(ValueError, match="16 channels are needed, but got 20"):
+        replace(
+            config(speaker_features=0),
+            flow=FlowConfig(voice=20, latent=6, hidden=8),
+            generator=GeneratorConfig(voice=20, latent=6, channels=32),
+            style=StyleConfig(bins=20, voice=20, hidden=8),
+        )
 
 
 @torch.inference_mode()

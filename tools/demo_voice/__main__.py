@@ -1,7 +1,7 @@
 """Make the bundled voice: python -m tools.demo_voice FOLDER [step …]
 
-Steps, in order: corpus, content, t2s, sovits. Each goes on from where it was when it is started again; t2s and
-sovits may run side by side. README.md says what they do and how long they take.
+Steps, in order: corpus, content, t2s, sovits, export. Each goes on from where it was when it is started again; t2s and
+sovits may run side by side, and export takes them as they are. README.md says what they do and how long they take.
 """
 
 import argparse
@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 
 from sovits_rt.types import Ints
-from tools.demo_voice import acoustic, content, corpus, generate_text, t2s
+from tools.demo_voice import acoustic, content, corpus, export, generate_text, t2s
 from tools.demo_voice.corpus import Utterance
 
 HERE = Path(__file__).resolve().parent
 SPEAKERS = {"rms": 1.0, "slt": 0.6}  # flite voice: share of the sentences that it speaks
 GENERATED, SEED = 3400, 1
-STEPS = ("corpus", "content", "t2s", "sovits")
+STEPS = ("corpus", "content", "t2s", "sovits", "export")
+TARGET = HERE.parent.parent / "sovits_rt" / "data" / "voices" / "en"
 
 
 def make_corpus(folder: Path) -> None:
@@ -58,9 +59,29 @@ def make_t2s(folder: Path) -> None:
 
 def make_sovits(folder: Path) -> None:
     codebook, speakers = with_codes(folder)
-    encoder = torch.load(folder / "content.pt", map_location="cpu", weights_only=True)["parts"]["encoder"]
+    encoder, _ = state(folder, "content", "encoder")
     projection = {name: encoder[f"ssl_proj.{name}"] for name in ("weight", "bias")}
     acoustic.train_sovits(folder / "sovits.pt", speakers, codebook, projection)
+
+
+def state(folder: Path, step: str, part: str) -> tuple[dict[str, torch.Tensor], int]:
+    """Weights of a training, finished or not, and the steps that it has done."""
+    stored = torch.load(folder / f"{step}.pt", map_location="cpu", weights_only=True)
+    return stored["parts"][part], stored["step"]
+
+
+def make_export(folder: Path) -> None:
+    encoder, _ = state(folder, "content", "encoder")
+    decoder, decoder_steps = state(folder, "t2s", "t2s")
+    acoustics, acoustic_steps = state(folder, "sovits", "sovits")
+    export.export(
+        TARGET,
+        t2s=decoder,
+        sovits=acoustics,
+        hubert={name.removeprefix("hubert."): value for name, value in encoder.items() if name.startswith("hubert.")},
+        info=f"decoder {decoder_steps} steps, SoVITS {acoustic_steps} steps",
+        speakers=dict(zip(SPEAKERS, load_corpus(folder), strict=True)),
+    )
 
 
 def main() -> None:
@@ -75,7 +96,13 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    makers = {"corpus": make_corpus, "content": make_content, "t2s": make_t2s, "sovits": make_sovits}
+    makers = {
+        "corpus": make_corpus,
+        "content": make_content,
+        "t2s": make_t2s,
+        "sovits": make_sovits,
+        "export": make_export,
+    }
     for step in STEPS:
         if step in (arguments.steps or STEPS):
             makers[step](arguments.folder)

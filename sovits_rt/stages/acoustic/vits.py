@@ -48,7 +48,7 @@ class Renderer:
 
     @torch.inference_mode()
     def render(self, utterance: Utterance, voice: Voice) -> Floats:
-        """[samples] float32 in [-1, 1], 1280 samples per token at speed 1."""
+        """[samples] float32 in [-1, 1]: 40 ms per token at speed 1, 1280 samples at 32 kHz."""
         style = torch.from_numpy(voice.style).to(self._device)
         mean, log_deviation = self._network.encode_text(
             torch.from_numpy(utterance.tokens).unsqueeze(0).to(self._device),
