@@ -23,7 +23,7 @@ from tools.demo_voice.training import device, save_atomically, train
 
 SAMPLES = int(RATE * TOKEN_SECONDS)  # 640, of one token
 PARTS_PER_TOKEN, FFT, MELS, CEPSTRA = 4, 512, 40, 13
-LOWEST_HZ, HIGHEST_HZ, VOICED = 60.0, 400.0, 0.5
+LOWEST_HZ, HIGHEST_HZ, VOICED, NEARLY = 60.0, 400.0, 0.5, 0.85
 CONSONANTS = [
     "b",
     "ch",
@@ -53,7 +53,7 @@ CONSONANTS = [
 CLASSES = [SILENCE, *sorted(VOWELS - {"ax"}), *CONSONANTS]
 PHONE_WEIGHT, SHAPE_WEIGHT, PITCH_WEIGHT, VOICED_WEIGHT = 2.0, 0.35, 0.8, 0.7
 BATCH, STEPS, PEAK = 12, 1200, 2e-3
-ROUNDS = 25  # of k-means
+ROUNDS, BEGINNING = 20, 30_000  # of k-means: rounds, and points from which the first centres are drawn
 
 
 def classes_of_ids() -> Ints:
@@ -85,7 +85,7 @@ def envelope(wave: Tensor, tokens: int) -> Tensor:
 def pitch(wave: Tensor, tokens: int) -> Tensor:
     """wave: [samples]. Returns [tokens, 2]: logarithm of the fundamental in Hz (0 where unvoiced), and 1 where voiced.
 
-    By the highest peak of the normalised autocorrelation.
+    By the first high peak of the normalised autocorrelation (Boersma 1993).
     """
     size = 2 * SAMPLES
     frames = F.pad(wave, (SAMPLES // 2, size))[: (tokens + 1) * SAMPLES].unfold(0, size, SAMPLES)
@@ -96,7 +96,11 @@ def pitch(wave: Tensor, tokens: int) -> Tensor:
     shape = torch.fft.irfft(torch.fft.rfft(window, 2 * size).abs().square())[:size]
     normal = correlation / (correlation[:, :1] + 1e-6) / (shape / shape[0]).clamp(min=1e-3)
     low, high = int(RATE / HIGHEST_HZ), int(RATE / LOWEST_HZ)
-    best, at = normal[:, low:high].max(dim=1)
+    inner = normal[:, low:high]
+    best = inner.max(dim=1).values
+    # Multiples of the period peak as high: the first peak that comes near counts.
+    peaks = (inner >= normal[:, low - 1 : high - 1]) & (inner >= normal[:, low + 1 : high + 1])
+    at = (peaks & (inner >= NEARLY * best[:, None])).float().argmax(dim=1)
     loud = correlation[:, 0] > 0.05
     voiced = ((best > VOICED) & loud).float()
     return torch.stack([(RATE / (at + low)).log() * voiced, voiced], dim=1)
@@ -203,9 +207,17 @@ def hear(encoder: ContentEncoder, utterance: Utterance) -> Tensor:
 
 
 def cluster(points: Tensor, codes: int, rounds: int = ROUNDS, seed: int = 0) -> Tensor:
-    """k-means. points: [n, d]. Returns [codes, d]; a centre that nobody is near moves to a point far from its own."""
+    """k-means. points: [n, d]. Returns [codes, d]; a centre that nobody is near moves to a point far from its own.
+
+    Begins as k-means++ does (Arthur and Vassilvitskii 2007), on a part of the points.
+    """
     generator = torch.Generator().manual_seed(seed)
-    centres = points[torch.randperm(len(points), generator=generator)[:codes]].clone()
+    part = points[torch.randperm(len(points), generator=generator)[:BEGINNING]]
+    centres = part[:1].repeat(codes, 1)
+    distance = (part - centres[0]).square().sum(dim=1)
+    for number in range(1, codes):
+        centres[number] = part[torch.multinomial(distance.clamp(min=1e-12), 1, generator=generator)[0]]
+        distance = torch.minimum(distance, (part - centres[number]).square().sum(dim=1))
     for _ in range(rounds):
         nearest, far = nearest_centres(points, centres)
         counts = torch.bincount(nearest, minlength=codes)

@@ -111,7 +111,8 @@ def align(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[int], float]
         else:
             j -= 1
             unmatched += theirs[j] != SILENCE
-    return found, (unmatched + i + j) / max(len(ours), 1)
+    unmatched += sum(name != SILENCE for name in (*ours[:i], *theirs[:j]))
+    return found, unmatched / max(len(ours), 1)
 
 
 def make(words: str, names: Sequence[str], ids: Sequence[int], voice: str, folder: Path) -> Utterance | None:
