@@ -8,7 +8,6 @@ import math
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,12 +16,11 @@ import numpy as np
 
 from autotune import knobs, stats
 from autotune.child import Child, ChildFailedError
-from autotune.duel import Control, Duel, Effort, OnPair, Rules, resolution, settled, surely_slower
+from autotune.duel import Control, Duel, Effort, OnPair, Rules, against_itself, take_pairs
 from autotune.errors import TrialError
 from autotune.machine import Machine
 from autotune.measure import (
     Budget,
-    BudgetSpentError,
     Failure,
     Gate,
     Measurement,
@@ -35,7 +33,6 @@ from autotune.stats import Estimate
 from autotune.subject import Subject, SubjectName, checked_environment
 
 ROOM_FOR_CANDIDATE = 1.2  # in sizes of the control, free after the control is resident
-NULL_SHARE = 0.1  # of the time left: the null is repeated only while it is cheap
 CONTROL_OPEN_SECONDS = 900.0
 CONTROL_ATTEMPTS = 2  # a candidate that takes the control down twice is to blame itself
 CONTROL_OOM_ADJUSTMENT, CANDIDATE_OOM_ADJUSTMENT = 300, 800  # out of 1000: the candidate goes first
@@ -69,7 +66,13 @@ class Seat:
 
     def measured(self, outcome: Outcome, reason: str) -> Measurement:
         return Measurement(
-            outcome, reason, tuple(self.samples), tuple(self.gates), self.open_seconds, self.peak_memory_bytes
+            outcome,
+            reason,
+            tuple(self.samples),
+            tuple(self.gates),
+            self.open_seconds,
+            self.peak_memory_bytes,
+            self.child.stderr_tail(),
         )
 
 
@@ -111,21 +114,7 @@ class Arena:
         return self._facts
 
     def null(self, budget: Budget) -> Estimate:
-        ratios: list[float] = []
-        for _ in range(self._rules.null_rounds):
-            start = time.monotonic()
-            result = self.duel(self._default, self._rules.null, budget, lambda _: None)
-            if result.candidate.outcome is not Outcome.OK:
-                raise TrialError(
-                    f"The default settings failed against themselves ({result.candidate.outcome.value}): "
-                    f"{result.candidate.reason}."
-                )
-            ratios.extend(result.log_ratios)
-            found = stats.estimate(ratios, self._generator)
-            affordable = time.monotonic() - start < NULL_SHARE * budget.left()
-            if resolution(found) < self._rules.promote_margin or not affordable:
-                break
-        return found
+        return against_itself(self, self._default, self._rules, budget, self._generator)
 
     def renew(self, budget: Budget) -> None:
         self._dismiss_control()
@@ -153,29 +142,17 @@ class Arena:
         self._open(seat, settings, max(rules.open_floor_seconds, rules.open_factor * facts.open_seconds), budget)
         self._warm_and_judge(control, seat, budget)
         control_samples: list[Sample] = []
-        ratios: list[float] = []
-        outcome, reason, repeats = Outcome.OK, "", 0
-        while len(ratios) < effort.pairs and not settled(ratios, effort, rules, self._generator):
-            try:
-                pair = self._pair(control, seat, len(ratios), budget)
-            except BudgetSpentError:
-                if len(ratios) < rules.least_pairs:
-                    raise
-                break
-            disturbed = next((each.note for each in pair if each.note), "")
-            accepted = not disturbed or repeats >= rules.disturbed_repeats
-            repeats += 1 if disturbed else 0
-            control_samples.append(replace(pair[0], used=accepted))
-            seat.samples.append(replace(pair[1], used=accepted))
-            if not accepted:
-                continue
-            ratios.append(math.log(pair[1].seconds / pair[0].seconds))
-            on_pair(ratios)
-            if effort.drop and (reason := surely_slower(ratios, rules)):
-                outcome = Outcome.PRUNED
-                break
-        estimate = stats.estimate(ratios, self._generator)
-        return Duel(seat.measured(outcome, reason), tuple(control_samples), tuple(ratios), estimate)
+
+        def keep(theirs: Sample, ours: Sample) -> None:
+            control_samples.append(theirs)
+            seat.samples.append(ours)
+
+        def take(number: int) -> tuple[Sample, Sample]:
+            return self._pair(control, seat, number, budget)
+
+        pairs = take_pairs(take, keep, effort, rules, self._generator, on_pair)
+        estimate = stats.estimate(pairs.log_ratios, self._generator)
+        return Duel(seat.measured(pairs.outcome, pairs.reason), tuple(control_samples), pairs.log_ratios, estimate)
 
     def _pair(self, control: Seat, seat: Seat, number: int, budget: Budget) -> tuple[Sample, Sample]:
         """One block of each side on the same unit: (control, candidate). Who begins alternates: ABBA cancels drift."""

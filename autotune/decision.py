@@ -1,15 +1,17 @@
 """What a session writes down, what it decides, and who may watch. Plain data and a protocol."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from autotune import knobs, plain
 from autotune.duel import Control
+from autotune.errors import SearchError
 from autotune.machine import Machine
-from autotune.measure import Gate, Outcome
+from autotune.measure import Gate, Outcome, Sample
 from autotune.stats import Estimate
 
-Status = Literal["verified", "default-confirmed", "candidate"]
+Status = Literal["verified", "default-confirmed", "candidate", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,8 @@ class TrialRecord:
     """One candidate: where it came from, how it ended, and every pair.
 
     changes: what differs from the default settings, as text. estimate: None if no pair was completed.
+    started_seconds: since the session began. samples, control_samples: of both sides, warm-ups and repeated blocks
+    included. stderr: the end of what the process said; kept beside the record, not in it.
     """
 
     number: int
@@ -30,22 +34,47 @@ class TrialRecord:
     peak_memory_bytes: int
     seconds: float
     gates: tuple[Gate, ...] = ()
+    started_seconds: float = 0.0
+    samples: tuple[Sample, ...] = ()
+    control_samples: tuple[Sample, ...] = ()
+    stderr: str = ""
 
     @property
     def promising(self) -> bool:
         """It ran to the end, gave right output, and may be faster."""
         return self.outcome is Outcome.OK and self.estimate is not None and self.estimate.mean < 0
 
+    @property
+    def log_ratio(self) -> float | None:
+        """What a search learns from it: None if these settings do not work."""
+        comparable = self.outcome in (Outcome.OK, Outcome.PRUNED)
+        return self.estimate.mean if comparable and self.estimate is not None else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without stderr; numbers that are not finite stay."""
+        data: dict[str, Any] = plain.to_plain(replace(self, settings=_dumped(self.settings), stderr=""))
+        return data
+
+    @classmethod
+    def from_dict(cls, data: object) -> "TrialRecord":
+        """The inverse of to_dict, but for the settings, which stay plain data. Raises SearchError."""
+        return plain.from_plain(cls, data, SearchError, "trial", finite=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A candidate in the finals: fresh pairs from `rounds` separate starts. failure: why it dropped out, or ""."""
+    """A candidate in the finals: fresh pairs from `rounds` separate starts. failure: why it dropped out, or "".
+
+    samples, control_samples: the blocks behind log_ratios, pair by pair.
+    """
 
     settings: Any
     log_ratios: tuple[float, ...] = ()
     estimate: Estimate | None = None
     rounds: int = 0
     failure: str = ""
+    samples: tuple[Sample, ...] = ()
+    control_samples: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +82,13 @@ class Decision:
     """The end of a session.
 
     status: "verified": `settings` won fresh pairs in the finals. "default-confirmed": nothing is faster by more than
-    the margin and the resolution; `settings` are the defaults. "candidate": cut short; the best that was seen, not
-    raced again. ratio: time of `settings` over the time of the defaults, with its 95 % interval, from `pairs` pairs.
+    the margin and the resolution; `settings` are the defaults. "candidate": cut short, the best that was seen, not
+    raced again; or verified without a sure answer. "rejected": of a verification, slower, wrong or not running.
+    ratio: time of `settings` over the time of the defaults, with its 95 % interval, from `pairs` pairs.
     resolution: the smallest relative difference this machine could show, or the margin assumed without an A/A test.
-    samples: the log-ratios behind `ratio`.
-    trials: candidates that were started. history: every candidate, also those never started.
+    samples: the log-ratios behind `ratio`. trials: candidates that were started. seconds: of all that, resumed parts
+    included. history: every candidate, also those never started. null: the defaults against themselves, None if there
+    was no time for it. importances: share of the differences that each knob explains, as far as the trials tell.
     """
 
     settings: Any
@@ -75,6 +106,25 @@ class Decision:
     samples: tuple[float, ...]
     finals: tuple[Finalist, ...]
     history: tuple[TrialRecord, ...]
+    null: Estimate | None = None
+    importances: Mapping[str, float] = field(default_factory=dict)
+    machine: Machine | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without the history; numbers that are not finite stay."""
+        finals = tuple(replace(each, settings=_dumped(each.settings)) for each in self.finals)
+        data: dict[str, Any] = plain.to_plain(replace(self, settings=_dumped(self.settings), finals=finals, history=()))
+        return data
+
+    @classmethod
+    def from_dict(cls, data: object, history: Sequence[TrialRecord]) -> "Decision":
+        """The inverse of to_dict, but for settings, which stay plain data. Raises SearchError."""
+        found = plain.from_plain(cls, data, SearchError, "decision", finite=False)
+        return replace(found, history=tuple(history))
+
+
+def _dumped(settings: Any) -> Any:
+    return settings if isinstance(settings, Mapping) else knobs.dump(settings)
 
 
 class Listener(Protocol):

@@ -1,20 +1,24 @@
-"""What a duel is, when it is over, and who may judge one. Pure: no process is started here.
+"""What a duel is, how its pairs are taken, when it is over, and who may judge one. Pure: no process is started here.
 
 The judge is a protocol, so a table recorded on another machine can stand in for live processes.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from autotune import stats
-from autotune.measure import Budget, Guard, Measurement, Sample
+from autotune.errors import TrialError
+from autotune.measure import Budget, BudgetSpentError, Guard, Measurement, Outcome, Sample
 from autotune.stats import Estimate
 
 OnPair = Callable[[Sequence[float]], None]
+TakePair = Callable[[int], tuple[Sample, Sample]]
+OnBlocks = Callable[[Sample, Sample], None]
+NULL_SHARE = 0.1  # of the time left: the null is repeated only while it is cheap
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +135,68 @@ def settled(log_ratios: Sequence[float], effort: Effort, rules: Rules, generator
     if effort.settle <= 0 or len(log_ratios) < rules.least_pairs:
         return False
     return stats.estimate(log_ratios, generator).half_width < effort.settle
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What a row of pairs showed: OK, or PRUNED with the reason, and the log-ratios that count."""
+
+    outcome: Outcome
+    reason: str
+    log_ratios: tuple[float, ...]
+
+
+def take_pairs(
+    take: TakePair, keep: OnBlocks, effort: Effort, rules: Rules, generator: np.random.Generator, on_pair: OnPair
+) -> Pairs:
+    """Pairs until the effort is used up, all is clear, or the time is over.
+
+    take: one block of each side, (control, candidate); gets how many pairs count so far and may raise BudgetSpentError,
+    which comes through before the least number of pairs is there. A disturbed pair is taken again a few times.
+    keep: gets every block, with `used` as it was decided.
+    """
+    ratios: list[float] = []
+    outcome, reason, repeats = Outcome.OK, "", 0
+    while len(ratios) < effort.pairs and not settled(ratios, effort, rules, generator):
+        try:
+            control, candidate = take(len(ratios))
+        except BudgetSpentError:
+            if len(ratios) < rules.least_pairs:
+                raise
+            break
+        disturbed = bool(control.note or candidate.note)
+        accepted = not disturbed or repeats >= rules.disturbed_repeats
+        repeats += disturbed
+        keep(replace(control, used=accepted), replace(candidate, used=accepted))
+        if not accepted:
+            continue
+        ratios.append(math.log(candidate.seconds / control.seconds))
+        on_pair(ratios)
+        if effort.drop and (reason := surely_slower(ratios, rules)):
+            outcome = Outcome.PRUNED
+            break
+    return Pairs(outcome, reason, tuple(ratios))
+
+
+def against_itself(
+    judge: Judge, default: Any, rules: Rules, budget: Budget, generator: np.random.Generator
+) -> Estimate:
+    """Duels of the defaults with themselves, more of them while the machine can't show the margin and it is cheap.
+
+    Raises TrialError if they fail their own gates, and what `Judge.duel` does.
+    """
+    ratios: list[float] = []
+    for _ in range(rules.null_rounds):
+        start = budget.clock()
+        result = judge.duel(default, rules.null, budget, lambda _: None)
+        if result.candidate.outcome is not Outcome.OK:
+            raise TrialError(
+                f"The default settings failed against themselves ({result.candidate.outcome.value}): "
+                f"{result.candidate.reason}."
+            )
+        ratios.extend(result.log_ratios)
+        found = stats.estimate(ratios, generator)
+        affordable = budget.clock() - start < NULL_SHARE * budget.left()
+        if resolution(found) < rules.promote_margin or not affordable:
+            break
+    return found

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from autotune import stats
-from autotune.decision import Finalist
+from autotune.decision import Finalist, Status
 from autotune.duel import Judge, Rules
 from autotune.measure import Budget, BudgetSpentError, Outcome
+from autotune.stats import Estimate
 
 Cost = Callable[[Any], tuple[float, ...]]
 OnFinal = Callable[[Finalist], None]
@@ -76,6 +77,22 @@ def decide(finalists: Sequence[Finalist], rules: Rules, resolution: float, cost:
     return Verdict(winner, tuple(finalists), reason)
 
 
+def judge_alone(outcome: Outcome, why: str, estimate: Estimate | None, bar: float) -> tuple[Status, str]:
+    """What one duel says of settings that were expected to be faster: a status and the reason as a sentence's part.
+
+    why: of an outcome that is not OK. bar: as `bar_ratio` gives it.
+    """
+    if outcome is Outcome.PRUNED or (outcome is Outcome.OK and estimate is not None and estimate.low > 0):
+        shown = "" if estimate is None else f"takes {estimate.ratio:.3f} of the default's time"
+        return "rejected", ", ".join(part for part in (shown, why or "surely slower") if part)
+    if outcome is not Outcome.OK or estimate is None:
+        return "rejected", f"{outcome.value}: {why}" if why else outcome.value
+    span = f"takes {estimate.ratio:.3f} of the default's time ({estimate.ratio_low:.3f} to {estimate.ratio_high:.3f})"
+    if estimate.ratio_high < bar:
+        return "verified", f"{span}, surely below {bar:.3f}"
+    return "candidate", f"{span}, not surely below {bar:.3f}"
+
+
 def _refusal(raced: Sequence[Finalist], bar: float) -> str:
     estimates = [each.estimate for each in raced if each.estimate is not None]
     if not estimates:
@@ -94,7 +111,14 @@ def _one_round(
     if result.candidate.outcome is not Outcome.OK:
         return replace(finalist, failure=f"{result.candidate.outcome.value}: {result.candidate.reason}")
     ratios = (*finalist.log_ratios, *result.log_ratios)
-    return replace(finalist, log_ratios=ratios, estimate=stats.estimate(ratios, generator), rounds=finalist.rounds + 1)
+    return replace(
+        finalist,
+        log_ratios=ratios,
+        estimate=stats.estimate(ratios, generator),
+        rounds=finalist.rounds + 1,
+        samples=(*finalist.samples, *result.candidate.used),
+        control_samples=(*finalist.control_samples, *(each for each in result.control_samples if each.used)),
+    )
 
 
 def _open_questions(field: Sequence[Finalist], rules: Rules) -> list[int]:

@@ -43,7 +43,7 @@ class Cpu:
     vendor: "intel", "amd", "arm", "apple", … or "unknown". model: the marketing name (useless in virtual machines).
     family: "family.model" on x86, the part number on ARM, "" if unknown. arch: "x86_64", "arm64", ….
     isa: sorted names out of avx2, avx512f, avx512_vnni, avx512_bf16, avx_vnni, amx_bf16, amx_int8, neon, bf16, i8mm,
-    dotprod, sve, sve2, fp16. affinity: logical cpus this process may run on; empty where there is none (macOS).
+    dotprod, sve, sve2, sme, fp16. affinity: logical cpus this process may run on; empty where there is none (macOS).
     quota: CPUs' worth of time that the container grants, or None for no limit.
     """
 
@@ -114,7 +114,14 @@ class Device:
     kind: "cpu", "cuda", "rocm" or "mps": a file in `autotune/devices`. index: position in the driver's own order, not
     always torch's. memory_bytes: its own memory, or for "cpu" and "mps" what it shares with the system.
     arch: "sm_90", "gfx1100", "apple", "x86_64", …. ids: names to join lists by ("uuid", "pci_bus"); never in a profile.
-    facts: what else is known, as text ("driver", "power_limit_watts", "mig", …).
+    facts: what else is known, as text; what a driver does not tell is left out:
+        driver, cuda_driver ("12.8", what the driver can run), driver_model ("wddm"), bf16 ("native" or "emulated"),
+        fp16 ("unreliable"), mig ("on"), compute_mode ("exclusive"), max_clock_mhz, native_arch, units,
+        power_limit_watts, power_default_watts, temperature_celsius, memory_free_bytes, memory ("shared"),
+        wired_limit_bytes (what the user lets Apple's GPU hold),
+        held_back (what holds its clock down now: "heat", "power supply"),
+        tryout ("works"), unreliable ("float16"), growth_bytes (of a device that was tried, see `probe.tried`),
+        refused_for, refused, remedy (of a refused device: a word, why, what to do).
     """
 
     kind: str
@@ -129,7 +136,9 @@ class Device:
 @dataclass(frozen=True, slots=True)
 class Software:
     """packages: installed versions by distribution name ("torch", "optuna", "onnxruntime", …), nothing is imported.
-    drivers: "nvidia", "cuda", "rocm", … -> version. os: "linux", "macos", "windows" or the platform's own name.
+    drivers: "nvidia", "rocm", … -> version. os: "linux", "macos", "windows" or the platform's own name.
+    torch_build: what the installed torch was built with: "cuda" or "hip" -> version, "kernels" -> the GPU
+    architectures that it has code for. openmp: files of the OpenMP runtimes that this process has loaded.
     """
 
     python: str
@@ -137,30 +146,53 @@ class Software:
     os_version: str
     packages: Mapping[str, str] = field(default_factory=dict)
     drivers: Mapping[str, str] = field(default_factory=dict)
+    torch_build: Mapping[str, str] = field(default_factory=dict)
+    openmp: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
     """container: "docker", "podman", "kubernetes", … or "" outside of one. overrides: variables the user set that
     change how devices or threads behave (HSA_OVERRIDE_GFX_VERSION, CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS, …).
+    wsl: Windows' Linux subsystem; wsl_gpu: whether it passes a GPU through. translated: Python runs as x86 code on
+    Apple silicon (Rosetta).
     """
 
     container: str = ""
     wsl: bool = False
+    wsl_gpu: bool = False
+    translated: bool = False
     virtual_machine: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
+class Power:
+    """source: "mains", "battery" or "" (not known). profile: the system's power profile ("low-power", "balanced",
+    "performance", …) or "". limits: what holds the processor down: "undervoltage", "turbo off", "clock at 60 %".
+    """
+
+    source: str = ""
+    profile: str = ""
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
-    """devices: usable ones, the cpu last. absent: for each device kind that is not usable, why, in one sentence."""
+    """devices: usable ones, the cpu last. absent: for each device kind that is not usable, why, in one sentence.
+    refused: GPUs that are there and can't be used; their facts say why. unknown: for each fact that could not be read
+    ("cpu.caches", "power.source", …), why, in a few words.
+    """
 
     cpu: Cpu
     memory: Memory
     devices: tuple[Device, ...]
     software: Software
     environment: Environment = Environment()
+    power: Power = Power()
     absent: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[Device, ...] = ()
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def usable_cores(self) -> int:

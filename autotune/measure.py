@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Measurement:
     gates: tuple[Gate, ...]
     open_seconds: float
     peak_memory_bytes: int
+    stderr: str = ""  # its end
 
     @property
     def used(self) -> tuple[Sample, ...]:
@@ -103,7 +104,7 @@ def classify_death(exit_code: int, stderr: str) -> Failure:
     """A child that ended by itself; `exit_code` as subprocess gives it (negative: the signal), `stderr` its end."""
     words = farewell(stderr)
     said = f"; it said: {words}" if words else ""
-    if OUT_OF_MEMORY_TEXT.search("\n".join(stderr.splitlines()[-FAREWELL_LINES:])):
+    if OUT_OF_MEMORY_TEXT.search(_last_words(stderr)):
         return Failure(Outcome.OUT_OF_MEMORY, f"the process ended with code {exit_code}{said}")
     if exit_code < 0:
         name = _signal_name(-exit_code)
@@ -114,6 +115,14 @@ def classify_death(exit_code: int, stderr: str) -> Failure:
     if re.search(r"^(ImportError|ModuleNotFoundError):", words):
         return Failure(Outcome.IMPORT_FAILED, f"the process ended with code {exit_code}{said}")
     return Failure(Outcome.CRASHED, f"the process ended with code {exit_code}{said}")
+
+
+def _last_words(stderr: str) -> str:
+    """The last lines; where the interpreter listed its stack (faulthandler), those before the list."""
+    lines = stderr.splitlines()
+    fatal = [index for index, line in enumerate(lines) if line.startswith("Fatal Python error")]
+    end = fatal[-1] + 1 if fatal else len(lines)
+    return "\n".join(lines[max(0, end - FAREWELL_LINES) : end])
 
 
 def farewell(stderr: str) -> str:
@@ -149,21 +158,24 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A deadline on the monotonic clock and the user's stop button; every wait of a session looks at it."""
+    """A deadline and the user's stop button; every wait of a session looks at it."""
 
-    deadline: float  # in seconds of time.monotonic(); infinite for no limit
+    deadline: float  # in seconds of the clock; infinite for no limit
     stop: Callable[[], bool] = _never
+    clock: Callable[[], float] = time.monotonic  # a replay has a clock of its own
 
     @classmethod
-    def of(cls, seconds: float, stop: Callable[[], bool] = _never) -> "Budget":
-        return cls(time.monotonic() + seconds, stop)
+    def of(
+        cls, seconds: float, stop: Callable[[], bool] = _never, clock: Callable[[], float] = time.monotonic
+    ) -> "Budget":
+        return cls(clock() + seconds, stop, clock)
 
     def left(self) -> float:
-        return self.deadline - time.monotonic()
+        return self.deadline - self.clock()
 
     def without(self, seconds: float) -> "Budget":
         """The same budget, ending `seconds` earlier: what is kept back for a later phase."""
-        return Budget(self.deadline - seconds, self.stop)
+        return replace(self, deadline=self.deadline - seconds)
 
     def check(self) -> None:
         """Raises: StoppedError or BudgetSpentError."""

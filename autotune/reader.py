@@ -3,10 +3,13 @@
 A reader answers with None or something empty where there is nothing to read; it never raises.
 """
 
+import functools
 import importlib.metadata
 import importlib.util
+import mmap
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +18,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from autotune import windows
+
 NOTHING: Mapping[str, str] = MappingProxyType({})
+_SYSCTLS = ("hw", "machdep.cpu", "kern.hv_vmm_present", "kern.osproductversion", "sysctl.proc_translated")
+_ARCHITECTURE = re.compile(r"(sm_|compute_|gfx)[0-9a-z:+-]+")
 
 
 class Reader(Protocol):
@@ -42,8 +49,8 @@ class Reader(Protocol):
         """May this user read and write the file?"""
 
     def facts(self, group: str) -> Mapping[str, str]:
-        """Named values of the system: group "sysctl" (macOS), "windows", "psutil" (total_bytes, available_bytes,
-        logical, physical)."""
+        """Named values of the system: group "sysctl" (macOS), "windows" (see `windows.facts`), "psutil" (total_bytes,
+        available_bytes, logical, physical, plugged: "1" or "0" where there is a battery)."""
 
     def affinity(self) -> tuple[int, ...]:
         """Logical cpus this process may run on; empty where the system has no such notion."""
@@ -54,8 +61,15 @@ class Reader(Protocol):
     def module_file(self, module: str, name: str) -> str | None:
         """Text of a file beside a top-level module, without importing it."""
 
-    def output(self, program: str) -> str | None:
-        """What a known program without arguments prints, or None."""
+    def output(self, command: str) -> str | None:
+        """What a known program ("rocminfo", "pmset -g") prints, or None."""
+
+    def libraries(self) -> tuple[str, ...]:
+        """Paths of the shared libraries that this process has loaded, as far as the system tells."""
+
+    def kernels(self) -> tuple[str, ...]:
+        """GPU architectures that the installed torch has code for ("sm_90", "gfx1100"), without importing it; empty
+        if there is none or it can't be told."""
 
     def nvml(self) -> Any:
         """The pynvml module or one with its functions; None if it is not installed."""
@@ -90,14 +104,10 @@ class Live:
 
     def facts(self, group: str) -> Mapping[str, str]:
         if group == "psutil":
-            return _psutil_facts()
+            return _psutil_facts(battery=self.system != "Linux")
         if group == "sysctl" and self.system == "Darwin":
-            return colon_lines(
-                _run(["/usr/sbin/sysctl", "hw", "machdep.cpu", "kern.hv_vmm_present", "kern.osproductversion"])
-            )
-        if group == "windows" and self.system == "Windows":
-            return _windows_facts()
-        return NOTHING
+            return colon_lines(_run(["/usr/sbin/sysctl", *_SYSCTLS]))
+        return windows.facts() if group == "windows" else NOTHING
 
     def affinity(self) -> tuple[int, ...]:
         if sys.platform == "linux":
@@ -121,8 +131,17 @@ class Live:
             return None
         return None if found is None or not found.origin else self.text(str(Path(found.origin).parent / name))
 
-    def output(self, program: str) -> str | None:
-        return _run([program])
+    def output(self, command: str) -> str | None:
+        return _run(command.split())
+
+    def libraries(self) -> tuple[str, ...]:
+        return _loaded_libraries()
+
+    def kernels(self) -> tuple[str, ...]:
+        found = importlib.util.find_spec("torch")
+        folder = None if found is None or not found.origin else Path(found.origin).parent / "lib"
+        names = ("libtorch_python.so", "torch_python.dll")
+        return next((list_ for name in names if folder and (list_ := kernel_list(folder / name))), ())
 
     def nvml(self) -> Any:
         try:
@@ -147,6 +166,8 @@ class Recorded:
     packages: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     locked: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()
+    built_for: tuple[str, ...] = ()
     nvml_module: Any = None
 
     def text(self, path: str) -> str | None:
@@ -171,8 +192,14 @@ class Recorded:
     def module_file(self, module: str, name: str) -> str | None:
         return self.files.get(f"{module}/{name}")
 
-    def output(self, program: str) -> str | None:
-        return self.outputs.get(program)
+    def output(self, command: str) -> str | None:
+        return self.outputs.get(command)
+
+    def libraries(self) -> tuple[str, ...]:
+        return self.loaded
+
+    def kernels(self) -> tuple[str, ...]:
+        return self.built_for
 
     def nvml(self) -> Any:
         return self.nvml_module
@@ -218,31 +245,57 @@ def _run(command: list[str]) -> str | None:
     return done.stdout or None
 
 
-def _psutil_facts() -> Mapping[str, str]:
+def _psutil_facts(battery: bool) -> Mapping[str, str]:
     import psutil
 
     try:
         memory = psutil.virtual_memory()
         found = {"total_bytes": memory.total, "available_bytes": memory.available}
         found |= {"logical": psutil.cpu_count() or 0, "physical": psutil.cpu_count(logical=False) or 0}
-    except (psutil.Error, OSError, RuntimeError, ValueError):
+        state = psutil.sensors_battery() if battery else None
+    except (psutil.Error, OSError, RuntimeError, ValueError, AttributeError):  # no batteries on some systems
         return NOTHING
+    if state is not None and state.power_plugged is not None:
+        found["plugged"] = int(state.power_plugged)
     return {name: str(value) for name, value in found.items()}
 
 
-def _windows_facts() -> Mapping[str, str]:
-    if sys.platform != "win32":
-        return NOTHING
-    import ctypes
-    import winreg
+@functools.lru_cache(maxsize=4)
+def kernel_list(library: Path) -> tuple[str, ...]:
+    """The list of GPU architectures inside torch's Python library: a text that torch.cuda.get_arch_list() cuts up.
 
-    # PF_* numbers of winnt.h for IsProcessorFeaturePresent.
-    features = {"avx2": 40, "avx512f": 41, "neon": 19, "dotprod": 43}
-    present = [name for name, number in features.items() if ctypes.windll.kernel32.IsProcessorFeaturePresent(number)]
-    found = {"features": " ".join(present)}
+    Empty if there is no such file or text. The file has 30 MB; that takes some 20 ms.
+    """
     try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
-            found["model"] = str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
-    except OSError:
-        return found
-    return found
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = max(content.find(b"\0sm_"), content.find(b"\0gfx")) + 1
+            end = content.find(b"\0", start) if start else 0
+            text = content[start : max(start, end)]
+    except (OSError, ValueError):
+        return ()
+    words = text.decode("ascii", "replace").split()
+    return tuple(words) if all(_ARCHITECTURE.fullmatch(word) for word in words) else ()
+
+
+def _loaded_libraries() -> tuple[str, ...]:
+    if sys.platform == "darwin":
+        return _dyld_images()
+    if sys.platform == "linux":
+        lines = (Live().text("/proc/self/maps") or "").splitlines()
+        paths = {line[line.index("/") :] for line in lines if "/" in line}
+        return tuple(sorted(path for path in paths if ".so" in path))
+    import psutil
+
+    try:
+        return tuple(sorted({each.path for each in psutil.Process().memory_maps()}))
+    except (psutil.Error, OSError, AttributeError):
+        return ()
+
+
+def _dyld_images() -> tuple[str, ...]:
+    import ctypes
+
+    dyld = ctypes.CDLL(None)
+    dyld._dyld_get_image_name.restype = ctypes.c_char_p
+    names = (dyld._dyld_get_image_name(index) for index in range(dyld._dyld_image_count()))
+    return tuple(sorted({name.decode("utf-8", "replace") for name in names if name}))

@@ -4,13 +4,15 @@ import datetime
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from autotune import knobs
 from autotune.decision import Decision
-from autotune.fingerprint import fingerprint, software_stamp
+from autotune.fingerprint import fingerprint, is_exact, software_stamp
+from autotune.knobs.convert import digest
 from autotune.machine import Machine
 from autotune.measure import Outcome
-from autotune.profile import Evidence, GateResult, Match, Profile, Provenance, profile_id
+from autotune.profile import Evidence, GateResult, Match, Profile, Provenance, profile_id, redacted
 from autotune.subject import Subject
 
 
@@ -67,7 +69,7 @@ def profile_of(
             version=version,
             space_key=knobs.space_key(subject.settings_type, machine),
             counts=dict(outcomes),
-            note=decision.reason,
+            note=redacted(decision.reason),  # may quote what a crashed process said last
         ),
         environment=environment,
         evidence=evidence,
@@ -76,9 +78,26 @@ def profile_of(
 
 
 def _quality(decision: Decision) -> tuple[GateResult, ...]:
-    """The gates of the trial that was chosen; none where the defaults stay."""
+    """The gates of the trial that was chosen, failed ones only of a rejected one; none where the defaults stay."""
     chosen = knobs.key(decision.settings)
     for record in decision.history:
-        if knobs.key(record.settings) == chosen and record.outcome is Outcome.OK:
+        if knobs.key(record.settings) == chosen and (record.outcome is Outcome.OK or decision.status == "rejected"):
             return tuple(GateResult(g.name, g.passed, g.value, g.limit, g.detail) for g in record.gates)
     return ()
+
+
+def verified_again(old: Profile, measured: Profile, *, local: bool) -> Profile:
+    """What is kept after `old` was measured again, as `measured` on this machine. local: `old` was made here.
+
+    The same machine and subject: the same id, so that the new evidence replaces the old. Otherwise a profile of this
+    machine, whose source says where its settings come from. Where neither gain nor loss was sure, a profile that was
+    once verified here is stale, any other one is a candidate.
+    """
+    same = old.subject == measured.subject and is_exact(old.match.facts, measured.match.facts)
+    once = same and local and old.status in ("verified", "stale") and old.provenance.origin != "imported"
+    return replace(
+        measured,
+        id=old.id if same else f"{measured.id}-from-{digest(old.id)[:8]}",
+        status="stale" if once and measured.status == "candidate" else measured.status,
+        provenance=replace(measured.provenance, origin="verified", source=old.id),
+    )

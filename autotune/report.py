@@ -1,9 +1,12 @@
 """The live view of a session: a table on a terminal, one line per event elsewhere. A `decision.Listener`."""
 
+import io
 import math
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -13,10 +16,12 @@ from rich.text import Text
 from autotune.decision import Decision, Finalist, TrialRecord
 from autotune.duel import Control
 from autotune.machine import Machine
-from autotune.measure import Outcome
+from autotune.measure import Gate, Outcome
 from autotune.stats import Estimate
 
+Row = tuple[str, str, str, str, str]  # what, changes, ratio, gates, outcome
 ROWS_SHOWN = 12
+LINES_SHOWN = 3  # of what was said, below the table
 REDRAW_SECONDS = 0.5  # not more often: drawing takes processor time from what is measured
 
 
@@ -29,7 +34,7 @@ class Report:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
-        self._rows: list[tuple[str, str, str, str]] = []
+        self._rows: list[Row] = []
         self._caption: list[str] = []
         self._current = ""
         self._best: TrialRecord | None = None
@@ -77,27 +82,28 @@ class Report:
             f"trial {record.number}",
             shown_changes(record.changes),
             shown_estimate(record.estimate),
+            shown_gates(record.gates),
             ": ".join(part for part in (verdict, record.reason) if part),
         )
 
     def on_final(self, finalist: Finalist, changes: Sequence[str]) -> None:
         note = finalist.failure or f"{len(finalist.log_ratios)} pairs, {finalist.rounds} starts"
-        self._row("final", shown_changes(changes), shown_estimate(finalist.estimate), note)
+        self._row("final", shown_changes(changes), shown_estimate(finalist.estimate), "", note)
 
     def on_note(self, text: str) -> None:
         self._say(text)
 
-    def _row(self, what: str, changes: str, ratio: str, note: str) -> None:
-        self._rows.append((what, changes, ratio, note))
+    def _row(self, what: str, changes: str, ratio: str, gates: str, note: str) -> None:
+        self._rows.append((what, changes, ratio, gates, note))
         if self._live is None:
-            self._print(f"{what}: {changes} | {ratio} | {note or 'ok'} | {self._standing()}")
+            checked = f"gates: {gates} | " if gates else ""
+            self._print(f"{what}: {changes} | {ratio} | {checked}{note or 'ok'} | {self._standing()}")
         self._draw(force=True)
 
     def _say(self, text: str) -> None:
+        self._caption.append(text)
         if self._live is None:
             self._print(text)
-        else:
-            self._caption.append(text)
         self._draw(force=True)
 
     def _print(self, text: str) -> None:
@@ -105,20 +111,54 @@ class Report:
 
     def _standing(self) -> str:
         left = max(0.0, self._ends_at - time.monotonic())
-        best = "default" if self._best is None else f"{math.exp(_mean(self._best.estimate)):.3f}"
-        return f"best so far {best}, {left:.0f} s left" if math.isfinite(left) else f"best so far {best}"
+        best = "default"
+        if self._best is not None:
+            best = f"trial {self._best.number}, {math.exp(_mean(self._best.estimate)):.3f} of the default's time"
+        return f"best so far: {best}; {left:.0f} s left" if math.isfinite(left) else f"best so far: {best}"
 
     def _draw(self, *, force: bool) -> None:
         if self._live is None or not (force or time.monotonic() - self._drawn_at > REDRAW_SECONDS):
             return
         self._drawn_at = time.monotonic()
-        lines = [*self._caption[-3:], self._standing(), self._current]
+        self._live.update(self.table(), refresh=True)
+
+    def table(self) -> Table:
+        """What a terminal shows now."""
+        lines = [*self._caption[-LINES_SHOWN:], self._standing(), self._current]
         table = Table(caption=Text("\n".join(line for line in lines if line)), caption_justify="left")
-        for heading in ("", "differs from the default in", "time ratio (95 %)", "outcome"):
+        for heading in ("", "differs from the default in", "time ratio (95 %)", "gates", "outcome"):
             table.add_column(heading, overflow="fold")
+        best = "" if self._best is None else f"trial {self._best.number}"
         for row in self._rows[-ROWS_SHOWN:]:
-            table.add_row(*(Text(cell) for cell in row))  # plain text: a value may hold square brackets
-        self._live.update(table, refresh=True)
+            style = "bold" if row[0] == best else ""
+            table.add_row(*(Text(cell) for cell in row), style=style)  # plain text: a value may hold square brackets
+        return table
+
+
+def terminal_picture(decision: Decision, title: str, width: int = 120) -> str:
+    """The live view at the end of a session, as SVG without fonts from elsewhere. width: in letters."""
+    view = Report(Console(file=io.StringIO()))
+    for record in decision.history:
+        view.on_trial_end(record)
+    for finalist in decision.finals:
+        view.on_final(finalist, changes_of(finalist.settings, decision.history))
+    view.on_note(summary(decision))
+    console = Console(record=True, file=io.StringIO(), width=width)
+    console.print(view.table())
+    return re.sub(r"@font-face \{.*?\}", "", console.export_svg(title=title), flags=re.DOTALL)
+
+
+def changes_of(settings: Any, history: Iterable[TrialRecord]) -> tuple[str, ...]:
+    """What differs from the default settings, according to the trial that had them."""
+    return next((each.changes for each in history if each.settings == settings), ())
+
+
+def shown_gates(gates: Sequence[Gate]) -> str:
+    """The first that failed, with its numbers; else how many passed; "" if there were none."""
+    failed = next((each for each in gates if not each.passed), None)
+    if failed is not None:
+        return f"{failed.name} {failed.value:.3g}, limit {failed.limit:.3g}"
+    return f"{len(gates)} passed" if gates else ""
 
 
 def shown_changes(changes: Sequence[str]) -> str:

@@ -2,7 +2,10 @@
 
 import datetime
 import errno
+import math
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,8 +21,9 @@ except ImportError:
 
 from autotune import profile as profiles
 from autotune.errors import ProfileError
-from autotune.fingerprint import distance, fingerprint, is_exact, software_changes, software_stamp
+from autotune.fingerprint import Fingerprint, distance, fingerprint, is_exact, software_changes, software_stamp
 from autotune.machine import Machine
+from autotune.plain import shortened
 from autotune.profile import Profile
 
 SIZE_LIMIT_BYTES = 256 * 1024
@@ -46,6 +50,21 @@ class Resolution:
         return self.profile is not None and self.profile.status in ("verified", "default-confirmed")
 
 
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A profile as seen from one machine.
+
+    profile: with the status that it has there. origin: "local" or "shipped". how: as in Resolution, "" for one that
+    does not count there. reason: why, in a sentence's part. distance: None if nothing can be learned from it.
+    """
+
+    profile: Profile
+    origin: str
+    how: str
+    reason: str
+    distance: float | None = None
+
+
 def resolve(
     machine: Machine,
     *,
@@ -57,34 +76,119 @@ def resolve(
 ) -> Resolution:
     """The best known profile: exact local, else exact shipped, else the nearest of the same vendor and kind, else none.
 
-    software: versions in use, by default those of the machine. Rejected profiles never count.
-    Raises ProfileError if a profile file is damaged, with its path and what to do.
+    software: versions in use, by default those of the machine. Rejected profiles never count, nor what was rejected
+    when it was verified here. Raises ProfileError if a profile file is damaged, with its path and what to do.
     """
-    here = fingerprint(machine)
-    versions = software_stamp(machine) if software is None else software
+    view = _View.of(machine, subject, scenario, software)
+    local = view.local(user_dir)
+    own = _ordered(local, view.facts)
+    if own and own[0].how == "exact-local":  # start-up need not read what was shipped
+        return view.resolution(own[0])
+    everything = _ordered([*local, *view.shipped(shipped_dirs, local)], view.facts)
+    return view.resolution(everything[0] if everything else None)
 
-    def fitting(folder: Path) -> list[Profile]:
-        found = [load(path) for path in files(folder)]
-        return [p for p in found if (p.subject, p.scenario) == (subject, scenario) and p.status != "rejected"]
 
-    local = fitting(user_dir)
-    if own := [_aged(p, versions) for p in local if is_exact(p.match.facts, here)]:
-        best = max(own, key=_rank)
-        notes = (_stale_note(best, versions),) if best.status == "stale" else ()
-        return Resolution(best, "exact-local", notes, 0.0)
-    shipped = [profile for folder in shipped_dirs for profile in fitting(folder)]
-    if same := [p for p in shipped if is_exact(p.match.facts, here)]:
-        note = "A profile for this kind of machine came with sovits-rt; it has not been verified here yet."
-        return Resolution(replace(max(same, key=_rank), status="candidate"), "exact-shipped", (note,), 0.0)
-    ranked = sorted(
-        ((apart, p.id, p) for p in (*local, *shipped) if (apart := distance(p.match.facts, here)) is not None),
-        key=lambda entry: entry[:2],
-    )
-    if ranked and ranked[0][0] <= NEAREST_LIMIT:
-        apart, _, nearest = ranked[0]
-        note = f"No profile for {here.hw_class}; the nearest is for {nearest.match.hw_class} (distance {apart:.2f})."
-        return Resolution(replace(nearest, status="candidate"), "nearest", (note,), apart)
-    return Resolution(None, "none", (f"No profile for {here.hw_class} or a machine like it; the defaults are used.",))
+def consider(
+    machine: Machine,
+    *,
+    subject: str,
+    scenario: str,
+    user_dir: Path,
+    shipped_dirs: Iterable[Path] = (),
+    software: Mapping[str, str] | None = None,
+) -> list[Considered]:
+    """Every known profile with what it is worth on this machine, best first: `resolve` takes the first that counts."""
+    view = _View.of(machine, subject, scenario, software)
+    local = view.local(user_dir)
+    return _ordered([*local, *view.shipped(shipped_dirs, local)], view.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    facts: Fingerprint
+    subject: str
+    scenario: str
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, machine: Machine, subject: str, scenario: str, software: Mapping[str, str] | None) -> "_View":
+        versions = software_stamp(machine) if software is None else software
+        return cls(fingerprint(machine), subject, scenario, versions)
+
+    def local(self, folder: Path) -> list[Considered]:
+        return [self._seen(load(path), "local", frozenset()) for path in files(folder)]
+
+    def shipped(self, folders: Iterable[Path], local: Iterable[Considered]) -> list[Considered]:
+        refused = frozenset(
+            name
+            for each in local
+            if self._rejected_here(each.profile)
+            for name in (each.profile.id, each.profile.provenance.source)
+        )
+        return [self._seen(load(path), "shipped", refused) for folder in folders for path in files(folder)]
+
+    def _rejected_here(self, profile: Profile) -> bool:
+        """Of the same software: with another one it may be worth another try."""
+        evidence = profile.evidence
+        return (
+            profile.status == "rejected"
+            and is_exact(profile.match.facts, self.facts)
+            and not (evidence and software_changes(evidence.software, self.versions))
+        )
+
+    def _seen(self, profile: Profile, origin: str, refused: frozenset[str]) -> Considered:
+        apart = distance(profile.match.facts, self.facts)
+        where = profile.match.hw_class
+        if (profile.subject, profile.scenario) != (self.subject, self.scenario):
+            return Considered(profile, origin, "", f"made for {profile.subject}, {profile.scenario}", apart)
+        if profile.status == "rejected":
+            return Considered(profile, origin, "", "rejected when it was measured", apart)
+        if profile.id in refused:
+            return Considered(profile, origin, "", "rejected when it was verified on this machine", apart)
+        if apart is None:
+            return Considered(profile, origin, "", f"{where} is another vendor or kind of machine")
+        if is_exact(profile.match.facts, self.facts):
+            if origin == "shipped":
+                reason = "for this kind of machine, not verified here yet"
+                return Considered(replace(profile, status="candidate"), origin, "exact-shipped", reason, 0.0)
+            aged = _aged(profile, self.versions)
+            reason = (
+                _stale_note(aged, self.versions) if aged.status == "stale" else f"made for this machine, {aged.status}"
+            )
+            return Considered(aged, origin, "exact-local", reason, 0.0)
+        if apart > NEAREST_LIMIT:
+            reason = f"{where} is too far from here (distance {apart:.2f}, at most {NEAREST_LIMIT:g})"
+            return Considered(profile, origin, "", reason, apart)
+        reason = f"for {where}, distance {apart:.2f}"
+        return Considered(replace(profile, status="candidate"), origin, "nearest", reason, apart)
+
+    def resolution(self, best: Considered | None) -> Resolution:
+        here = self.facts.hw_class
+        if best is None or not best.how:
+            return Resolution(None, "none", (f"No profile for {here} or a machine like it; the defaults are used.",))
+        notes: tuple[str, ...] = ()
+        if best.how == "nearest":
+            where, apart = best.profile.match.hw_class, best.distance
+            notes = (f"No profile for {here}; the nearest is for {where} (distance {apart:.2f}).",)
+        elif best.how == "exact-shipped":
+            notes = ("A profile for this kind of machine came with sovits-rt; it has not been verified here yet.",)
+        elif best.profile.status == "stale":
+            notes = (best.reason,)
+        return Resolution(best.profile, best.how, notes, best.distance)
+
+
+def _ordered(seen: Iterable[Considered], here: Fingerprint) -> list[Considered]:
+    """Exact local ones, exact shipped ones, near ones (of the same architecture first), those that don't count."""
+    by_worth = sorted(seen, key=lambda each: _rank(each.profile), reverse=True)
+
+    def place(each: Considered) -> tuple[int, bool, float, str]:
+        tier = ("exact-local", "exact-shipped", "nearest", "").index(each.how)
+        if tier < 2:
+            return tier, False, 0.0, ""  # in the order of their worth
+        apart = math.inf if each.distance is None else each.distance
+        return tier, each.profile.match.facts.arch != here.arch, apart, each.profile.id
+
+    return sorted(by_worth, key=place)
 
 
 def _aged(profile: Profile, versions: Mapping[str, str]) -> Profile:
@@ -94,14 +198,14 @@ def _aged(profile: Profile, versions: Mapping[str, str]) -> Profile:
 
 
 def _stale_note(profile: Profile, versions: Mapping[str, str]) -> str:
-    if profile.evidence is None:
+    changes = [] if profile.evidence is None else software_changes(profile.evidence.software, versions)
+    if not changes:
         return "The profile is marked stale; it must be verified again."
-    changed = ", ".join(software_changes(profile.evidence.software, versions)) or "marked so in its file"
-    return f"The profile was measured with other software ({changed}); it must be verified again."
+    return f"The profile was measured with other software ({', '.join(changes)}); it must be verified again."
 
 
 def _rank(profile: Profile) -> tuple[int, str]:
-    order = ("stale", "candidate", "default-confirmed", "verified")
+    order = ("rejected", "stale", "candidate", "default-confirmed", "verified")
     return order.index(profile.status), "" if profile.evidence is None else profile.evidence.date
 
 
@@ -118,7 +222,9 @@ def load(path: Path) -> Profile:
     except ProfileError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise ProfileError(f"{path} can't be read: there is no such file; check the path.") from error
-        raise ProfileError(f"{path} can't be used: {str(error).rstrip('.')}; {remedy}.") from error
+        reason = shortened(str(error).rstrip("."))
+        joint = ", " if reason.endswith("update sovits-rt") else "; "
+        raise ProfileError(f"{path} can't be used: {reason}{joint}{remedy}.") from error
 
 
 def save(profile: Profile, folder: Path) -> Path:
@@ -127,8 +233,20 @@ def save(profile: Profile, folder: Path) -> Path:
     Raises ProfileError if it is too large, names an individual machine, or can't be written.
     """
     path = folder / f"{profile.id}.yaml"
-    _write_yaml(path, profiles.to_dict(profile))
+    write(profile, path)
     return path
+
+
+def write(profile: Profile, path: Path) -> None:
+    """Write it to this file, whole or not at all. Raises as `save` does, and for a path that is no plain file."""
+    if path.exists() and not path.is_file():
+        raise ProfileError(f"{path} can't be written (it is not a plain file); name another.")
+    _write_yaml(path, profiles.to_dict(profile))
+
+
+def as_text(profile: Profile) -> str:
+    """What the file of this profile holds. Raises ProfileError as `save` does."""
+    return _yaml_text(profiles.to_dict(profile))
 
 
 def remember_skip(folder: Path, key: str, reason: str) -> None:
@@ -171,22 +289,27 @@ def _skipped(folder: Path) -> dict[str, dict[str, str]]:
 
 
 class _StrictLoader(_SafeLoader):
-    """No repeated keys, only texts as keys, only true and false as booleans."""
+    """No repeated keys, only texts as keys, only true and false as booleans, only decimal numbers of sane length."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
+        known: set[str] = set()
+        for name, _ in node.value:
+            key = self.construct_object(name, deep=True)
             if not isinstance(key, str):
                 raise ProfileError(f"the key {key!r} is not a text")
-            if keys.count(key) > 1:
+            if key in known:
                 raise ProfileError(f"the key {key!r} is there twice")
+            known.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
-# YAML 1.1 reads `off` as False and 2026-01-02 as a date; knobs and dates here are texts.
+# YAML 1.1 reads `off` as False, 2026-01-02 as a date, 1:30 as 90 and 0x… as a number of any length; knobs and dates
+# here are texts, numbers are decimal.
+_INT = "tag:yaml.org,2002:int"
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,99})$")
 _StrictLoader.yaml_implicit_resolvers = {
     first: [
-        (tag, pattern)
+        (tag, _DECIMAL if tag == _INT else pattern)
         for tag, pattern in resolvers
         if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
         and (tag != "tag:yaml.org,2002:bool" or first in "tTfF")
@@ -197,6 +320,8 @@ _StrictLoader.yaml_implicit_resolvers = {
 
 def _read_yaml(path: Path) -> Any:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+            raise ProfileError("it is not a plain file")
         with path.open("rb") as file:
             raw = file.read(SIZE_LIMIT_BYTES + 1)
     except OSError as error:
@@ -205,7 +330,7 @@ def _read_yaml(path: Path) -> Any:
         raise ProfileError(f"it is larger than {SIZE_LIMIT_BYTES // 1024} KiB")
     try:
         text = raw.decode("utf-8")
-        _refuse_bombs(text)
+        _refuse_tricks(text)
         return yaml.load(text, Loader=_StrictLoader)
     except UnicodeDecodeError as error:
         raise ProfileError("it is not UTF-8 text") from error
@@ -218,21 +343,35 @@ def _place(error: Exception, raw: bytes) -> str:
     return "" if mark is None else f" (line {min(mark.line + 1, len(raw.splitlines()))})"
 
 
-def _refuse_bombs(text: str) -> None:
-    """Aliases can blow up a small file, deep nesting a parser: both show in the events, before anything is built."""
-    depth = 0
+def _refuse_tricks(text: str) -> None:
+    """Aliases can blow up a small file, deep nesting a parser, tags make objects, and half a file may look whole: all
+    shows in the events, before anything is built."""
+    depth, begun = 0, False
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise ProfileError("aliases (*name) are not allowed")
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise ProfileError(f"tags ({tag}) are not allowed")
+        if isinstance(event, yaml.DocumentStartEvent):
+            begun = bool(event.explicit)
+        if isinstance(event, yaml.DocumentEndEvent) and begun and not event.explicit:
+            raise ProfileError("it begins with '---' but does not end with '...', so it was cut off")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH_LIMIT:
             raise ProfileError(f"it is nested deeper than {DEPTH_LIMIT} levels")
 
 
-def _write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+def _yaml_text(data: Mapping[str, Any]) -> str:
     # ASCII only: a raw U+0085 or U+2028 in a text would come back as a line end.
-    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120)
-    raw = text.encode("utf-8")
+    # Both marks, so that a file that was cut off can be told: see _refuse_tricks.
+    text: str = yaml.safe_dump(
+        data, sort_keys=False, default_flow_style=None, width=120, explicit_start=True, explicit_end=True
+    )
+    return text
+
+
+def _write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+    raw = _yaml_text(data).encode("utf-8")
     if len(raw) > SIZE_LIMIT_BYTES:
         raise ProfileError(f"{path} would be larger than {SIZE_LIMIT_BYTES // 1024} KiB; keep fewer samples.")
     try:

@@ -1,8 +1,9 @@
 """`tune`: default first, trials as duels, finals, decision. A straight line; what each step does is elsewhere."""
 
+import contextlib
 import math
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from autotune.arena import Arena
 from autotune.decision import Decision, Finalist, Listener, Silent, TrialRecord
 from autotune.duel import Control, Judge, Rules, resolution
 from autotune.errors import SearchError
+from autotune.examiner import ExaminedJudge, Examiner
+from autotune.fingerprint import software_stamp
+from autotune.folder import SessionFolder, ended_seconds, shown_record
 from autotune.machine import Machine
 from autotune.measure import Budget, BudgetSpentError, Outcome, StoppedError
-from autotune.search import Explorer, Proposal
+from autotune.search import Explorer
 from autotune.stats import NO_DIFFERENCE, Estimate
 from autotune.subject import Subject, SubjectName
 
@@ -30,36 +34,55 @@ def tune(
     budget_seconds: float,
     max_trials: int,
     seeds: Sequence[Any] = (),
-    storage: Path | None = None,
+    session: Path | None = None,
+    resume: bool = False,
     listener: Listener | None = None,
     seed: int = 0,
     rules: Rules | None = None,
+    examiner: Examiner | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Decision:
     """Find the fastest settings whose output is still right, on this machine, within the budget.
 
-    seeds: settings to try first; values that this machine does not allow are fitted in. storage: an SQLite file that
-    keeps the study between sessions. stop: asked often; when true (or on Ctrl-C) the best so far is returned, unless
-    the defaults are not measured yet: then KeyboardInterrupt comes through, and `stop` raises SearchError.
-    Raises SearchError (bad arguments, budget too short), TrialError (the defaults do not run here), ImportError (the
-    subject's module).
+    seeds: settings to try first; values that this machine does not allow are fitted in. session: a folder that keeps
+    everything, see `autotune.folder`. resume: go on with the session in that folder; its trials are known, and count
+    among max_trials. examiner: refuses candidates that a duel accepts. stop: asked often; when true (or on Ctrl-C) the
+    best so far is returned, unless the defaults are not measured yet: then KeyboardInterrupt comes through, and `stop`
+    raises SearchError.
+    Raises SearchError (bad arguments, budget too short, a folder that can't be used), TrialError (the defaults do not
+    run here), ImportError (the subject's module).
     """
     if budget_seconds <= 0 or max_trials < 1:
         raise SearchError(f"Got budget_seconds={budget_seconds} and max_trials={max_trials}; both must be above 0.")
+    if resume and session is None:
+        raise SearchError("To resume, name the folder of the session.")
     subject, chosen = subject_name.create(), rules or Rules()
-    with Arena(subject_name, subject, machine, chosen, seed) as arena:
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if session is not None:
+            folder = stack.enter_context(
+                SessionFolder(session, resume=resume, identity=identity(subject_name, subject, machine))
+            )
+        arena = stack.enter_context(Arena(subject_name, subject, machine, chosen, seed))
         return tune_with(
-            arena,
+            arena if examiner is None else ExaminedJudge(arena, examiner),
             subject,
             machine,
             budget=Budget.of(budget_seconds, stop),
             max_trials=max_trials,
             seeds=seeds,
-            storage=storage,
+            folder=folder,
             listener=listener or Silent(),
             seed=seed,
             rules=chosen,
         )
+
+
+def identity(subject_name: SubjectName, subject: Subject, machine: Machine) -> dict[str, str]:
+    """What all trials of a session must have in common, or their numbers say nothing about each other."""
+    arguments = {name: str(value) for name, value in subject_name.arguments.items()}
+    space = knobs.space_key(subject.settings_type, machine)
+    return {"subject": subject_name.target, **arguments, "space": space, **software_stamp(machine)}
 
 
 def tune_with(
@@ -70,21 +93,30 @@ def tune_with(
     budget: Budget,
     max_trials: int,
     seeds: Sequence[Any],
-    storage: Path | None,
+    folder: SessionFolder | None = None,
     listener: Listener,
     seed: int,
     rules: Rules,
 ) -> Decision:
     """`tune` with any judge: live processes, or measurements recorded elsewhere."""
-    session = Session(judge, subject, machine, budget, listener, seed, rules)
-    session.measure_default()
+    session = Session(judge, subject, machine, budget, listener, seed, rules, folder)
+    storage = None if folder is None else folder.study
     explorer = Explorer(subject, machine, seeds=seeds, storage=storage, seed=seed, trials=max_trials)
     try:
-        session.explore(explorer, max_trials)
-        return session.conclude()
-    except (StoppedError, KeyboardInterrupt):
-        listener.on_note("stopped: the best so far")
-        return session.cut_short("the session was stopped before the finals ended")
+        session.recall(explorer)
+        session.measure_default()
+        if folder is not None:
+            folder.keep_decision(session.cut_short("the session did not end"))
+        try:
+            session.explore(explorer, max_trials)
+            decision = session.conclude()
+        except (StoppedError, KeyboardInterrupt):
+            listener.on_note("stopped: the best so far")
+            decision = session.cut_short("the session was stopped before the finals ended")
+        decision = replace(decision, importances=explorer.importances())
+        if folder is not None:
+            folder.keep_decision(decision)
+        return decision
     finally:
         explorer.close()
 
@@ -101,14 +133,27 @@ class Session:
         listener: Listener,
         seed: int,
         rules: Rules,
+        folder: SessionFolder | None = None,
     ) -> None:
         self._judge, self._subject, self._machine = judge, subject, machine
         self._budget, self._listener, self._seed, self._rules = budget, listener, seed, rules
         self._default = subject.default(machine)
-        self._started, self._budget_seconds = time.monotonic(), budget.left()
+        self._started, self._budget_seconds = budget.clock(), budget.left()
         self._history: list[TrialRecord] = []
         self._resolution = 0.0
         self._control: Control | None = None
+        self._null: Estimate | None = None
+        self._folder = folder
+        self._seconds_before = 0.0  # of the session that is resumed
+
+    def recall(self, explorer: Explorer) -> None:
+        """Begin with the trials that the study has an answer for. Raises SearchError if their records are not there."""
+        for settings, attributes in explorer.answered():
+            if self._folder is not None and "trial" in attributes:
+                self._history.append(replace(self._folder.record(attributes["trial"]), settings=settings))
+        self._seconds_before = ended_seconds(self._history)
+        if self._history:
+            self._listener.on_note(f"resumed: {len(self._history)} trials are known")
 
     def measure_default(self) -> None:
         """Raises SearchError if the budget does not even allow this, TrialError if the defaults do not run."""
@@ -131,13 +176,14 @@ class Session:
             self._listener.on_note(f"the default settings run; only gains above {margin:.0%} will count")
             return margin
         self._listener.on_note("the default settings run; measuring what differences this machine can show")
-        return resolution(self._judge.null(self._budget))
+        self._null = self._judge.null(self._budget)
+        return resolution(self._null)
 
     def explore(self, explorer: Explorer, max_trials: int) -> None:
         """Trials until the count, the space or the time that is not kept back for the finals is used up."""
         searching = self._budget.without(self._kept_back())
         allowed = max(searching.left(), 1e-9)
-        refused = 0
+        refused = sum(each.outcome is Outcome.REJECTED for each in self._history)
         while (done := len(self._history) - refused) < max_trials and refused < 20 * max_trials:
             progress = max(done / max_trials, 1 - searching.left() / allowed)
             proposal = explorer.propose(progress)
@@ -146,7 +192,7 @@ class Session:
                 return
             try:
                 searching.check()
-                record = self._try(proposal, searching)
+                record = self.attempt(proposal.settings, searching, proposal.rejected)
             except (BudgetSpentError, StoppedError, KeyboardInterrupt) as end:
                 explorer.forget(proposal)
                 if isinstance(end, BudgetSpentError):
@@ -154,12 +200,9 @@ class Session:
                 raise
             refused += record.outcome is Outcome.REJECTED
             self._history.append(record)
-            comparable = record.outcome in (Outcome.OK, Outcome.PRUNED) and record.estimate is not None
-            explorer.learn(
-                proposal,
-                record.estimate.mean if comparable and record.estimate else None,
-                {"outcome": record.outcome.value, "reason": record.reason, "log_ratios": list(record.log_ratios)},
-            )
+            if self._folder is not None:
+                self._folder.keep(record)
+            explorer.learn(proposal, record.log_ratio, shown_record(record))
             self._listener.on_trial_end(record)
 
     def conclude(self) -> Decision:
@@ -170,9 +213,7 @@ class Session:
         if not contenders:
             return self._confirmed(f"no candidate can be faster by {self._rules.promote_margin:.0%}", ())
         if self._rules.final_rounds == 0:
-            return self._decided(
-                tuple(Finalist(each.settings, each.log_ratios, each.estimate, 1) for each in contenders)
-            )
+            return self._decided(tuple(_unraced(each) for each in contenders))
         self._listener.on_note(f"finals: {len(contenders)} candidates in fresh pairs")
         generator = np.random.default_rng(self._seed)
         raced = finals.race(
@@ -203,21 +244,32 @@ class Session:
         best = clear[0]
         return self._decision(best.settings, "candidate", why, best.estimate or NO_DIFFERENCE, best.log_ratios)
 
-    def _try(self, proposal: Proposal, budget: Budget) -> TrialRecord:
-        number, start = len(self._history) + 1, time.monotonic()
-        changes = tuple(knobs.changes(self._default, proposal.settings))
-        if proposal.rejected:
+    def verify(self, settings: Any) -> Decision:
+        """One duel, and what it says. Raises BudgetSpentError, StoppedError."""
+        record = self.attempt(settings, self._budget)
+        self._history.append(record)
+        self._listener.on_trial_end(record)
+        bar = finals.bar_ratio(self._rules, self._resolution)
+        status, reason = finals.judge_alone(record.outcome, record.reason, record.estimate, bar)
+        return self._decision(settings, status, reason, record.estimate or NO_DIFFERENCE, record.log_ratios)
+
+    def attempt(self, settings: Any, budget: Budget, rejected: str = "") -> TrialRecord:
+        """One candidate against the control. rejected: why it need not be started. Raises as `Judge.duel` does."""
+        number, start = len(self._history) + 1, self._budget.clock()
+        since = self._seconds_before + start - self._started
+        changes = tuple(knobs.changes(self._default, settings))
+        if rejected:
             return TrialRecord(
-                number, proposal.settings, changes, Outcome.REJECTED, proposal.rejected, None, (), 0.0, 0, 0.0
+                number, settings, changes, Outcome.REJECTED, rejected, None, (), 0.0, 0, 0.0, started_seconds=since
             )
         self._listener.on_trial_start(number, changes)
         result = self._judge.duel(
-            proposal.settings, self._rules.explore, budget, lambda ratios: self._listener.on_pair(number, ratios)
+            settings, self._rules.explore, budget, lambda ratios: self._listener.on_pair(number, ratios)
         )
         seen = result.candidate
         return TrialRecord(
             number,
-            proposal.settings,
+            settings,
             changes,
             seen.outcome,
             seen.reason,
@@ -225,8 +277,12 @@ class Session:
             result.log_ratios,
             seen.open_seconds,
             seen.peak_memory_bytes,
-            time.monotonic() - start,
+            self._budget.clock() - start,
             seen.gates,
+            since,
+            seen.samples,
+            result.control_samples,
+            seen.stderr,
         )
 
     def _contenders(self) -> list[TrialRecord]:
@@ -268,14 +324,26 @@ class Session:
             pairs=estimate.count,
             resolution=self._resolution,
             trials=sum(each.outcome is not Outcome.REJECTED for each in self._history),
-            seconds=time.monotonic() - self._started,
+            seconds=self._seconds_before + self._budget.clock() - self._started,
             seed=self._seed,
             control=self._known_control(),
             samples=samples,
             finals=raced,
             history=tuple(self._history),
+            null=self._null,
+            machine=self._machine,
         )
 
     def _known_control(self) -> Control:
         assert self._control is not None, "the defaults are measured first"
         return self._control
+
+
+def _unraced(record: TrialRecord) -> Finalist:
+    """Where there is no time for finals, the duel of the search decides."""
+    samples, control_samples = (
+        tuple(each for each in side if each.used) for side in (record.samples, record.control_samples)
+    )
+    return Finalist(
+        record.settings, record.log_ratios, record.estimate, 1, samples=samples, control_samples=control_samples
+    )

@@ -29,7 +29,8 @@ from sovits_rt.settings import Settings
 from sovits_rt.stages import frontend as bert_frontend
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
 from sovits_rt.stages.reference import ReferenceEncoder
-from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Step
+from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Step, StepCost
+from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.text import Dictionary
 from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
 from sovits_rt.voices import VoiceCache, voice_key
@@ -41,32 +42,52 @@ _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 class Engine:
     """One pair of checkpoints, run as `settings` say."""
 
-    def __init__(self, models: Models, settings: Settings, voices: VoiceCache | None) -> None:
+    def __init__(self, models: Models, settings: Settings, voices: VoiceCache | None, timer: Timer = UNTIMED) -> None:
         self._models = models
         self._voices = voices
+        self._timer = timer
         semantic, acoustic = settings.semantic, settings.acoustic
         t2s = models.t2s.to(_PRECISIONS[semantic.precision])
         step = semantic.backend.compile(EntryPoint("t2s_step", t2s.step, varying=("slots", "window")))
-        self._decoder = Decoder(t2s, cast(Step, step), slots=semantic.slots)
+        self._decoder = Decoder(t2s, cast(Step, step), slots=semantic.slots, timer=timer)
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_PRECISIONS[acoustic.precision])
         generate = acoustic.backend.compile(EntryPoint("vocoder", models.sovits.generate, varying=("frames",)))
         self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
 
     @classmethod
-    def load(cls, paths: ModelPaths, settings: Settings | None = None, *, voice_folder: Path | None = None) -> "Engine":
+    def load(
+        cls,
+        paths: ModelPaths,
+        settings: Settings | None = None,
+        *,
+        voice_folder: Path | None = None,
+        timer: Timer = UNTIMED,
+    ) -> "Engine":
         """settings: the defaults if not given. voice_folder: where prepared voices are kept; none are if not given.
+        timer: times the stages, a `Stopwatch` for example.
 
         Raises CheckpointError for model files that can't be used.
         """
         chosen = Settings() if settings is None else settings
-        models = Models(paths, torch.device(_TORCH_NAMES[chosen.process.device]))
-        return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder))
+        with timer.span(Stage.LOAD):
+            models = Models(paths, torch.device(_TORCH_NAMES[chosen.process.device]))
+            return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)
 
     @property
     def sample_rate(self) -> int:
         """Hz of everything `synth` gives."""
         return self._models.sample_rate
+
+    @property
+    def device(self) -> str:
+        """Where the decoder's weights really are, by torch's name: "cpu", "cuda:0", "mps:0"."""
+        return str(self._decoder.device)
+
+    @property
+    def step_cost(self) -> StepCost:
+        """What a step of the decoder must at least read."""
+        return self._decoder.step_cost
 
     def prepare(
         self,
@@ -89,17 +110,27 @@ class Engine:
             raise RequestError("No reference recording was given; give at least one of 3 to 10 seconds.")
         for path in references:
             check_is_file(path)
-        key = self._voice_key(references, prompt)
-        cached = self._voices.load(key) if self._voices is not None else None
-        if cached is not None:
-            return cached
+        with self._timer.span(Stage.REFERENCE):
+            key = self._voice_key(references, prompt)
+            cached = self._voices.load(key) if self._voices is not None else None
+            if cached is not None:
+                return cached
+            voice = self._new_voice(references, prompt)
+            if self._voices is not None:
+                self._voices.save(key, voice)
+        return voice
+
+    def _new_voice(self, references: Sequence[Path], prompt: Sentence | None) -> Voice:
         main = load_reference(references[0])
         waves = [main.wav32k, *(load_auxiliary(path) for path in references[1:])]
-        style, style_text = self._reference.style(waves, self._models.speaker)
+        with self._timer.span(Stage.LOAD):
+            speaker = self._models.speaker
+            hubert = None if prompt is None else self._models.hubert
+        style, style_text = self._reference.style(waves, speaker)
         tokens: Ints = np.zeros(0, np.int64)
-        if prompt is not None:
-            tokens = self._reference.prompt_tokens(main.wav16k, self._models.hubert)
-        voice = Voice(
+        if hubert is not None:
+            tokens = self._reference.prompt_tokens(main.wav16k, hubert)
+        return Voice(
             made_for=self._models.sovits_digest,
             prompt_phones=np.array([] if prompt is None else prompt.ids, np.int64),
             prompt_bert=np.zeros((0, 1024), np.float32) if prompt is None else self.features(prompt),
@@ -107,9 +138,6 @@ class Engine:
             style=style,
             style_text=style_text,
         )
-        if self._voices is not None:
-            self._voices.save(key, voice)
-        return voice
 
     def synth(self, request: Request, dictionary: Dictionary | None = None) -> Iterator[AudioChunk]:
         """Speak a text: one chunk per sentence, in order, each as soon as it and those before it are done.
@@ -120,14 +148,15 @@ class Engine:
 
     def sentences(self, request: Request, dictionary: Dictionary | None = None) -> list[Sentence]:
         """The sentences that `synth` will speak."""
-        return frontend.prepare(
-            request.text,
-            request.language,
-            split=request.split,
-            symbols=self._models.version.symbols,
-            dictionary=dictionary,
-            polyphones=self._models.polyphones,
-        )
+        with self._timer.span(Stage.TEXT):
+            return frontend.prepare(
+                request.text,
+                request.language,
+                split=request.split,
+                symbols=self._models.version.symbols,
+                dictionary=dictionary,
+                polyphones=self._models.polyphones,
+            )
 
     def speak(self, sentences: Sequence[Sentence], request: Request) -> Iterator[AudioChunk]:
         """Like `synth`, for sentences that are there already; the request's text is not looked at."""
@@ -161,21 +190,27 @@ class Engine:
             noise_scale=request.noise_scale,
             speed=request.speed,
         )
-        wave = self._renderer.render(utterance, request.voice) if len(tokens) else np.zeros(0, np.float32)
+        with self._timer.span(Stage.VOCODER, tokens=len(tokens)):
+            wave = self._renderer.render(utterance, request.voice) if len(tokens) else np.zeros(0, np.float32)
         pause = request.fragment_interval_seconds if sentence.pause_seconds is None else sentence.pause_seconds
+        with self._timer.span(Stage.OUTPUT):
+            samples = finish_sentence(wave, self.sample_rate, pause)
         return AudioChunk(
             index=index,
             sentence=sentence,
             tokens=tokens,
             wave=wave,
-            samples=finish_sentence(wave, self.sample_rate, pause),
+            samples=samples,
             sample_rate=self.sample_rate,
         )
 
     def features(self, sentence: Sentence) -> Floats:
         """[n_phones, 1024]: what the decoder is told of a sentence besides its phones; zeros but for Chinese."""
         chinese = any(segment.word2ph is not None for segment in sentence.segments)
-        return bert_frontend.features(sentence, self._models.bert if chinese else None)
+        with self._timer.span(Stage.LOAD):
+            bert = self._models.bert if chinese else None
+        with self._timer.span(Stage.FEATURES):
+            return bert_frontend.features(sentence, bert)
 
     def invented_voice(self, generator: np.random.Generator, phones: int, tokens: int) -> Voice:
         """A voice of nobody, with a prompt of the given lengths: for measurements."""
@@ -221,9 +256,10 @@ class Engine:
         if not text:
             return None
         symbols = self._models.version.symbols
-        return frontend.prepare_prompt(
-            text, language, symbols=symbols, dictionary=dictionary, polyphones=self._models.polyphones
-        )
+        with self._timer.span(Stage.TEXT):
+            return frontend.prepare_prompt(
+                text, language, symbols=symbols, dictionary=dictionary, polyphones=self._models.polyphones
+            )
 
     def _voice_key(self, references: Sequence[Path], prompt: Sentence | None) -> str:
         if self._voices is None:

@@ -48,7 +48,7 @@ def _cores_unavailable(name: object, machine: Machine) -> str | None:
 def _share_unavailable(share: object, machine: Machine) -> str | None:
     assert isinstance(share, float)
     threads = max(1, round(machine.usable_cores * share))
-    same = [each for each in _SHARES if each > share and max(1, round(machine.usable_cores * each)) == threads]
+    same = [each for each in SHARES if each > share and max(1, round(machine.usable_cores * each)) == threads]
     return f"gives as many threads here as {same[0]}" if same else None
 
 
@@ -58,7 +58,8 @@ def _device_unavailable(kind: object, machine: Machine) -> str | None:
     return machine.absent.get(str(kind), "the machine has none")
 
 
-_SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
+SLOTS = (1, 2, 4, 8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class ProcessSettings:
         available=_cores_unavailable,
     )
     thread_share: float = knob(
-        Choice(_SHARES),
+        Choice(SHARES),
         default=1.0,
         doc="CPU threads, as a share of the usable cores.",
         available=_share_unavailable,
@@ -97,7 +98,7 @@ class SemanticSettings:
     backend: Backend = knob(BACKENDS, default=Eager(), doc="How the decoder's steps are run.")
     precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the decoder.", exact=False)
     slots: int = knob(
-        Choice((1, 2, 4, 8, 16, 32)),
+        Choice(SLOTS),
         default=4,
         doc="Sentences decoded together (the batch size).",
     )

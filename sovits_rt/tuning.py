@@ -2,7 +2,8 @@
 
 The unit of work is a paragraph of short sentences that is decoded and one longer sentence that is rendered. Its phones,
 prompt and voice are made from a fixed seed and the number of tokens is fixed, since speed does not depend on what is
-said; quality is judged on the same networks, against the numbers they give at full precision.
+said; quality is judged on the same networks, against the numbers they give at full precision. Settings that may change
+the audio must also keep the words of a bundled voice (evaluation/listening.py), unless the tuning is brief.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from autotune import knobs
-from autotune.decision import Decision, Listener
+from autotune.decision import Decision, Listener, Silent
 from autotune.duel import Effort, Rules
 from autotune.machine import Machine
 from autotune.measure import Gate
@@ -22,6 +23,7 @@ from autotune.subject import Outputs, SubjectName
 from sovits_rt import __version__, process, quality
 from sovits_rt.backends.eager import Eager
 from sovits_rt.checkpoints.layout import ModelPaths
+from sovits_rt.evaluation.listening import WordCheck
 from sovits_rt.settings import Settings, untuned
 
 SCENARIO = "throughput"
@@ -39,7 +41,39 @@ QUICK = Rules(
     warm_passes=1,
     steady=0.2,
 )
+# Where time is no matter: narrower intervals, more finalists from more starts.
+FULL = Rules(
+    explore=Effort(pairs=24, drop=True, settle=0.01),
+    null=Effort(pairs=24, drop=False, settle=0.0),
+    final=Effort(pairs=16, drop=False, settle=0.0),
+    final_rounds=10,
+    finalists=8,
+    final_half_width=0.005,
+)
 BRIEF_UNDER_SECONDS = 300.0
+PUBLISHED_SHAPE = "24x512-512"  # of the v2 models that upstream publishes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much a tuning does. brief: a smaller piece of work. budget_seconds, trials: what it takes if nobody says."""
+
+    rules: Rules
+    brief: bool
+    budget_seconds: float
+    trials: int
+
+
+EFFORTS: Mapping[str, Plan] = {
+    "quick": Plan(QUICK, True, 90.0, 6),
+    "normal": Plan(Rules(), False, 600.0, 40),
+    "full": Plan(FULL, False, 3600.0, 200),
+}
+
+
+def effort_for(budget_seconds: float) -> str:
+    """The effort that fits a budget when none is named."""
+    return "quick" if budget_seconds < BRIEF_UNDER_SECONDS else "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +100,7 @@ class SpeechSubject:
     def reject(self, settings: Settings, machine: Machine) -> str | None:
         if self.brief and not all(isinstance(each.backend, Eager) for each in (settings.semantic, settings.acoustic)):
             return "compiling takes longer than a brief tuning lasts"
-        layers, width = (int(part) for part in self.shape.split("-")[0].split("x"))
-        slot_bytes = 2 * layers * width * LONGEST_SENTENCE * (2 if settings.semantic.precision == "bf16" else 4)
-        needed = slot_bytes * settings.semantic.slots
+        needed = slot_bytes(self.shape, settings.semantic.precision) * settings.semantic.slots
         devices = machine.devices_of(settings.process.device)
         room = devices[0].memory_bytes if devices and settings.process.device != "cpu" else machine.memory.usable_bytes
         if room and needed > MAX_MEMORY_SHARE * room:  # 0: the size could not be read
@@ -94,6 +126,12 @@ class SpeechSubject:
         process.apply(settings.process, machine)
         process.set_threads(settings.process, machine)
         return SpeechRunner(ModelPaths(gpt=Path(self.gpt), sovits=Path(self.sovits)), settings, brief=self.brief)
+
+
+def slot_bytes(shape: str, precision: str) -> int:
+    """Memory of keys and values that one sentence of the greatest length takes in a decoder of this shape."""
+    layers, width = (int(part) for part in shape.split("-")[0].split("x"))
+    return 2 * layers * width * LONGEST_SENTENCE * (2 if precision == "bf16" else 4)
 
 
 def subject_name(shape: str) -> str:
@@ -147,6 +185,13 @@ def is_exact(settings: Settings) -> bool:
     return all(chosen.get(each.path) == plain.get(each.path) for each in knobs.walk(Settings) if not each.exact)
 
 
+def exact_part(settings: Settings) -> Settings:
+    """The settings with every knob that may change the audio at its default."""
+    chosen, plain = knobs.flatten(settings), knobs.flatten(Settings())
+    inexact = {each.path: plain[each.path] for each in knobs.walk(Settings) if not each.exact and each.path in plain}
+    return knobs.unflatten(Settings, {**chosen, **inexact})
+
+
 def tune(
     paths: ModelPaths,
     shape: str,
@@ -155,31 +200,79 @@ def tune(
     budget_seconds: float,
     max_trials: int,
     first: Sequence[Settings] = (),
-    storage: Path | None = None,
+    effort: str | None = None,
+    session: Path | None = None,
+    resume: bool = False,
     listener: Listener | None = None,
     seed: int = 0,
 ) -> tuple[Profile, Decision]:
     """Find how this machine runs the models best; the profile is not stored yet.
 
-    first: settings to try before all others, such as those of the nearest profile. storage: an SQLite file.
+    first: settings to try before all others, such as those of the nearest profile. effort: one of EFFORTS, or what fits
+    the budget. session, resume: as in `autotune.tuner.tune`.
     Raises what `autotune.tuner.tune` raises; Ctrl-C gives the best so far once the defaults are measured.
     """
     from autotune import tuner
 
-    brief = budget_seconds < BRIEF_UNDER_SECONDS
-    name = subject_for(paths, shape, brief=brief)
+    plan = EFFORTS[effort or effort_for(budget_seconds)]
+    name = subject_for(paths, shape, brief=plan.brief)
+    words = WordCheck.of(machine, brief=plan.brief, tell=(listener or Silent()).on_note)
     decision = tuner.tune(
         name,
         machine,
         budget_seconds=budget_seconds,
         max_trials=max_trials,
         seeds=[*first, *seeds(machine)],
-        storage=storage,
+        session=session,
+        resume=resume,
         listener=listener,
         seed=seed,
-        rules=QUICK if brief else Rules(),
+        rules=plan.rules,
+        examiner=words.examiner,
     )
-    profile = profile_of(
+    decision = _noted(decision, words)
+    return _profile(decision, name, machine), decision
+
+
+def verify(
+    paths: ModelPaths,
+    shape: str,
+    machine: Machine,
+    settings: Settings,
+    *,
+    budget_seconds: float,
+    listener: Listener | None = None,
+    seed: int = 0,
+) -> tuple[Profile, Decision]:
+    """Compare settings with the defaults on these models; the profile says what was found and is not stored yet.
+
+    Raises what `autotune.verification.verify` raises; a budget under five minutes does not try compiled code.
+    """
+    from autotune import verification
+
+    plan = EFFORTS[effort_for(budget_seconds)]
+    name = subject_for(paths, shape, brief=plan.brief)
+    words = WordCheck.of(machine, brief=plan.brief, tell=(listener or Silent()).on_note)
+    decision = verification.verify(
+        name,
+        machine,
+        settings,
+        budget_seconds=budget_seconds,
+        rules=plan.rules,
+        listener=listener,
+        seed=seed,
+        examiner=words.examiner,
+    )
+    decision = _noted(decision, words)
+    return _profile(decision, name, machine), decision
+
+
+def _noted(decision: Decision, words: WordCheck) -> Decision:
+    return replace(decision, reason=words.noted(decision.reason, exact=is_exact(decision.settings)))
+
+
+def _profile(decision: Decision, name: SubjectName, machine: Machine) -> Profile:
+    return profile_of(
         decision,
         name.create(),
         machine,
@@ -190,4 +283,3 @@ def tune(
         version=__version__,
         environment={},
     )
-    return profile, decision

@@ -11,16 +11,20 @@ PACKAGES = ("autotune", "sovits_rt")
 
 # Parts from the bottom up; a part is a module, or a package with everything in it. It imports lower floors only.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("autotune.errors", "autotune.stats", "autotune.measure", "autotune.reader"),
-    ("autotune.plain", "autotune.registry", "autotune.child"),
+    ("autotune.errors", "autotune.stats", "autotune.measure", "autotune.files", "autotune.windows"),
+    ("autotune.plain", "autotune.registry", "autotune.child", "autotune.reader"),
     ("autotune.machine",),
     ("autotune.devices", "autotune.knobs", "autotune.fingerprint", "autotune.subject", "autotune.duel"),
     ("autotune.probe", "autotune.profile", "autotune.decision", "autotune.search", "autotune.worker", "autotune.arena"),
-    ("autotune.store", "autotune.record", "autotune.report", "autotune.finals"),
-    ("autotune.tuner",),
+    ("autotune.usage", "autotune.table"),
+    ("autotune.bottleneck",),
+    ("autotune.doctor", "autotune.examiner", "autotune.store", "autotune.record", "autotune.report", "autotune.finals"),
+    ("autotune.folder", "autotune.markup", "autotune.grid", "autotune.replay"),
+    ("autotune.tuner", "autotune.charts", "autotune.sharing"),
+    ("autotune.verification", "autotune.page", "autotune.trust"),
     ("autotune",),
     ("sovits_rt", "sovits_rt.errors", "sovits_rt.versions"),
-    ("sovits_rt.types", "sovits_rt.schedule", "sovits_rt.nn", "sovits_rt.backends"),
+    ("sovits_rt.types", "sovits_rt.schedule", "sovits_rt.stopwatch", "sovits_rt.nn", "sovits_rt.backends"),
     (
         "sovits_rt.text",
         "sovits_rt.audio",
@@ -29,15 +33,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "sovits_rt.limits",
     ),
     ("sovits_rt.settings", "sovits_rt.stages", "sovits_rt.quality", "sovits_rt.polyphones", "sovits_rt.voices"),
-    ("sovits_rt.process", "sovits_rt.models", "sovits_rt.bundled"),
-    ("sovits_rt.engine",),
-    ("sovits_rt.rehearsal",),
+    ("sovits_rt.process", "sovits_rt.models", "sovits_rt.bundled", "sovits_rt.stats"),
+    ("sovits_rt.engine", "sovits_rt.observer"),
+    ("sovits_rt.rehearsal", "sovits_rt.evaluation"),
     ("sovits_rt.tuning",),
-    ("sovits_rt.selection",),
+    ("sovits_rt.selection", "sovits_rt.rules"),
+    ("sovits_rt.doctor",),
     ("sovits_rt.cli",),
     ("sovits_rt.__main__",),
 )
-HEAVY = {"torch", "optuna", "onnxruntime", "transformers", "tokenizers", "jieba", "nltk"}
+HEAVY = {"torch", "optuna", "onnxruntime", "transformers", "tokenizers", "jieba", "nltk", "pocketsphinx", "jiwer"}
 # Calls at import that would decide something for everyone who imports.
 DECIDES_FOR_OTHERS = {
     "set_num_threads",
@@ -201,6 +206,8 @@ def test_nobody_imports_the_command_line():
         ("onnxruntime", {"sovits_rt.text"}),
         ("soundfile", {"sovits_rt.audio"}),
         ("soxr", {"sovits_rt.audio"}),
+        ("pocketsphinx", {"sovits_rt.evaluation"}),
+        ("jiwer", {"sovits_rt.evaluation"}),
         ("pickle", set()),
     ],
 )

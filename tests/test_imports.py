@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "optuna", "onnxruntime", "transformers", "tokenizers", "jieba", "nltk", "pypinyin", "sqlalchemy")
+HEAVY = (
+    "torch",
+    "optuna",
+    "onnxruntime",
+    "transformers",
+    "tokenizers",
+    "jieba",
+    "nltk",
+    "pypinyin",
+    "sqlalchemy",
+    "pocketsphinx",
+    "jiwer",
+)
 SCRIPT = """
 import json, os, sys, threading
 before, environment = set(sys.modules), dict(os.environ)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from autotune.devices import Found, Gauge
 from autotune.machine import Device
 from autotune.reader import Reader, colon_lines, whole_number
 
@@ -18,10 +19,9 @@ def architecture(reader: Reader) -> str:
 class CpuKind:
     kind: str = "cpu"
 
-    def find(self, reader: Reader) -> tuple[list[Device], str | None]:
+    def find(self, reader: Reader) -> Found:
         """One device. Its memory is left 0: it is the machine's own, see `Machine.memory`."""
-        arch = architecture(reader)
-        return [Device("cpu", 0, "CPU", 0, arch)], None
+        return Found((Device("cpu", 0, "CPU", 0, architecture(reader)),))
 
     def torch_name(self, device: Device) -> str:
         return "cpu"
@@ -46,6 +46,10 @@ class CpuKind:
 
     def empty_cache(self, torch_name: str) -> None:
         """Nothing is cached on torch's side."""
+
+    def gauge(self, device: Device, reader: Reader) -> Gauge | None:
+        """None: what the cores do is no matter of a device."""
+        return None
 
 
 def _status_bytes(name: str) -> int:

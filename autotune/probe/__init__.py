@@ -3,55 +3,74 @@
 A fact that can't be read is absent, never guessed. Probing never raises, makes no device context and imports no torch.
 """
 
-from autotune.devices import kinds
+from collections.abc import Mapping
+from dataclasses import replace
+
+from autotune.devices import kinds, refusal
 from autotune.machine import Device, Machine
 from autotune.probe.cpu import cpu
 from autotune.probe.memory import memory
+from autotune.probe.power import power
 from autotune.probe.software import environment, software
 from autotune.reader import Live, Reader
 
 _GIB = 1024**3
-_SMALL_GPU_BYTES = 6 * _GIB
-_NOMINAL = 0.97  # a "6 GB" card reports a little less
 
 
 def probe(reader: Reader | None = None) -> Machine:
     """This machine, or the one that reader speaks for. Takes well under two seconds."""
     source = Live() if reader is None else reader
     devices: list[Device] = []
+    refused: list[Device] = []
     absent: dict[str, str] = {}
     # The cpu comes last: devices are listed with the fastest kind first.
     for name, kind in sorted(kinds().items(), key=lambda item: (item[0] == "cpu", item[0])):
-        found, reason = kind.find(source)
-        devices.extend(found)
-        if reason is not None:
-            absent[name] = reason
-    return Machine(
+        found = kind.find(source)
+        devices.extend(found.devices)
+        refused.extend(found.refused)
+        if found.reason is not None:
+            absent[name] = found.reason
+    known = Machine(
         cpu=cpu(source),
         memory=memory(source),
         devices=tuple(devices),
         software=software(source, tuple(devices)),
         environment=environment(source),
+        power=power(source),
         absent=absent,
+        refused=tuple(refused),
     )
+    return replace(known, unknown=unknown(known, source.system))
 
 
-def hints(machine: Machine) -> list[str]:
-    """Rules of thumb, in sentences; the search tests them, nothing obeys them blindly."""
-    found: list[str] = []
-    for device in machine.devices:
-        if device.kind == "cuda" and 0 < device.memory_bytes < _SMALL_GPU_BYTES * _NOMINAL:
-            size = device.memory_bytes / _GIB
-            found.append(f"{device.name} has {size:.1f} GiB; under 6 GB fewer slots or the CPU may do better.")
-        if device.kind == "mps":
-            found.append("On Apple silicon the CPU is often faster than MPS; tuning compares both.")
-    if machine.cpu.quota is not None and machine.cpu.quota < 1:
-        found.append(f"The container grants {machine.cpu.quota:g} of one CPU: expect pauses.")
-    return found
+def unknown(machine: Machine, system: str) -> Mapping[str, str]:
+    """For each fact that is missing, why: the place where this system would tell it."""
+    chip, gpus = machine.cpu, {device.kind for device in (*machine.devices, *machine.refused)}
+    places = {
+        "Linux": ("/proc/cpuinfo", "/sys/devices/system/cpu", "/sys/devices/system/node", "/proc/meminfo"),
+        "Darwin": ("sysctl", "sysctl", "", "sysctl"),
+        "Windows": ("IsProcessorFeaturePresent", "GetLogicalProcessorInformationEx", "", "GlobalMemoryStatusEx"),
+    }
+    flags, topology, nodes, sizes = places.get(system, ("", "", "", ""))
+    nobody = f"{system} has no such facts"
+    missing = {
+        "cpu.vendor": (chip.vendor == "unknown", f"{flags} does not name it" if flags else nobody),
+        "cpu.isa": (not chip.isa, f"{flags} lists none of ours" if flags else nobody),
+        "cpu.affinity": (not chip.affinity, f"{system} does not pin processes to cores"),
+        "cpu.caches": (not chip.caches, f"{topology} does not tell" if topology else nobody),
+        "cpu.numa": (not chip.numa, f"{nodes} does not tell" if nodes else nobody),
+        "memory.total_bytes": (not machine.memory.total_bytes, f"{sizes} does not tell" if sizes else nobody),
+        "power.source": (not machine.power.source, "no battery and no power supply is listed"),
+        "software.torch_build.kernels": (
+            bool(gpus & {"cuda", "rocm"}) and "kernels" not in machine.software.torch_build,
+            "torch's library has no list of architectures, or torch is not built for GPUs",
+        ),
+    }
+    return {name: why for name, (lacking, why) in missing.items() if lacking}
 
 
 def summary(machine: Machine) -> list[tuple[str, str]]:
-    """(name, value) rows for people: the processor, memory, devices, why others are absent, software, hints."""
+    """(name, value) rows for people: processor, memory, devices, why others are absent, software, what is unknown."""
     chip = machine.cpu
     rows = [
         ("cpu", f"{chip.model or chip.vendor} ({chip.vendor} {chip.family}, {chip.arch})"),
@@ -62,13 +81,16 @@ def summary(machine: Machine) -> list[tuple[str, str]]:
     for device in machine.accelerators:
         rows.append((device.kind, f"{device.name}, {device.memory_bytes / _GIB:.1f} GiB, {device.arch}"))
     rows.extend((f"no {kind}", reason) for kind, reason in machine.absent.items())
+    rows.extend((f"not {each.kind}", refusal(each)) for each in machine.refused if each.kind not in machine.absent)
     place = [machine.environment.container, "WSL" * machine.environment.wsl]
     place.append("virtual machine" * machine.environment.virtual_machine)
     system = f"{machine.software.os} {machine.software.os_version}, Python {machine.software.python}"
     rows.append(("system", ", ".join([system, *filter(None, place)])))
     versions = {**machine.software.packages, **machine.software.drivers, **machine.environment.overrides}
     rows.append(("software", ", ".join(f"{name} {version}" for name, version in versions.items())))
-    rows.extend(("hint", hint) for hint in hints(machine))
+    current = [machine.power.source, machine.power.profile, *machine.power.limits]
+    rows.append(("power", ", ".join(filter(None, current)) or "unknown"))
+    rows.extend((f"unknown {name}", why) for name, why in machine.unknown.items())
     return rows
 
 

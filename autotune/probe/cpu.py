@@ -49,6 +49,7 @@ _LINUX_FEATURES = {
     "i8mm": "i8mm",
     "sve": "sve",
     "sve2": "sve2",
+    "sme": "sme",
 }
 _MACOS_FEATURES = {
     "hw.optional.avx2_0": "avx2",
@@ -59,7 +60,9 @@ _MACOS_FEATURES = {
     "hw.optional.arm.FEAT_DotProd": "dotprod",
     "hw.optional.arm.FEAT_BF16": "bf16",
     "hw.optional.arm.FEAT_I8MM": "i8mm",
+    "hw.optional.arm.FEAT_SME": "sme",
 }
+_INTEL_KINDS = ("core", "atom", "lowpower")  # as the kernel's performance counters call them
 # Favoured cores of one kind differ by a few percent in their highest clock; another kind of core by more.
 _SLOWER_KIND = 0.85
 
@@ -89,7 +92,7 @@ def identity(reader: Reader) -> tuple[str, str, str]:
     if reader.system == "Darwin":
         facts = reader.facts("sysctl")
         model = facts.get("machdep.cpu.brand_string", "")
-        vendor = "apple" if model.startswith("Apple") else "intel" if "Intel" in model else "unknown"
+        vendor = "apple" if "Apple" in model else "intel" if "Intel" in model else "unknown"
         return vendor, model, _dotted(facts.get("machdep.cpu.family", ""), facts.get("machdep.cpu.model", ""))
     if reader.system == "Windows":
         return _windows_identity(reader)
@@ -170,6 +173,8 @@ def physical_cores(reader: Reader, online: tuple[int, ...]) -> int:
     siblings = {reader.text(f"{_CPUS}/cpu{cpu}/topology/thread_siblings_list") for cpu in online}
     if siblings and None not in siblings:
         return len(siblings)
+    if reader.system == "Windows" and (cores := _windows_cores(reader)):
+        return len(cores)
     text = reader.text("/proc/cpuinfo") or ""
     pairs = re.findall(r"^physical id\s*:\s*(\d+)(?:.*\n)*?core id\s*:\s*(\d+)", text, re.MULTILINE)
     if pairs:
@@ -188,17 +193,35 @@ def affinity(reader: Reader, online: tuple[int, ...]) -> tuple[int, ...]:
 
 def core_groups(reader: Reader, online: tuple[int, ...]) -> tuple[CoreGroup, ...]:
     """Performance and efficiency cores, or one uniform group."""
-    hybrid = cpu_list(reader.text("/sys/devices/cpu_core/cpus")), cpu_list(reader.text("/sys/devices/cpu_atom/cpus"))
-    if all(hybrid):
-        return CoreGroup("performance", hybrid[0]), CoreGroup("efficiency", hybrid[1])
+    fast, slow, slowest = (cpu_list(reader.text(f"/sys/devices/cpu_{kind}/cpus")) for kind in _INTEL_KINDS)
+    if fast and (slow or slowest):
+        return CoreGroup("performance", fast), CoreGroup("efficiency", tuple(sorted({*slow, *slowest})))
     if reader.system == "Darwin":
         return _apple_groups(reader, online)
+    if reader.system == "Windows":
+        return _windows_groups(reader, online)
     capacity = _per_cpu(reader, online, "cpu_capacity") or _per_cpu(reader, online, "cpufreq/cpuinfo_max_freq")
     best = max(capacity.values(), default=0)
     slow = tuple(cpu for cpu in online if capacity.get(cpu, best) < _SLOWER_KIND * best)
     if not slow:
         return (CoreGroup("uniform", online),)
     fast = tuple(cpu for cpu in online if cpu not in slow)
+    return CoreGroup("performance", fast), CoreGroup("efficiency", slow)
+
+
+def _windows_cores(reader: Reader) -> list[tuple[tuple[int, ...], int]]:
+    """(its logical cpus, class) of each core; the class is higher for faster kinds."""
+    words = (word.partition(":") for word in reader.facts("windows").get("cores", "").split())
+    return [(cpu_list(cpus), whole_number(level) or 0) for cpus, _, level in words]
+
+
+def _windows_groups(reader: Reader, online: tuple[int, ...]) -> tuple[CoreGroup, ...]:
+    cores = _windows_cores(reader)
+    best = max((level for _, level in cores), default=0)
+    slow = tuple(sorted(cpu for cpus, level in cores if level < best for cpu in cpus))
+    if not slow:
+        return (CoreGroup("uniform", online),)
+    fast = tuple(sorted(cpu for cpus, level in cores if level == best for cpu in cpus))
     return CoreGroup("performance", fast), CoreGroup("efficiency", slow)
 
 
@@ -220,8 +243,13 @@ def caches(reader: Reader, online: tuple[int, ...]) -> tuple[Cache, ...]:
     """Level 2 and 3 caches, each once, with the logical cpus that share it."""
     if reader.system == "Darwin":
         facts = reader.facts("sysctl")
-        size = whole_number(facts.get("hw.perflevel0.l2cachesize")) or whole_number(facts.get("hw.l2cachesize"))
-        return (Cache(2, size, ()),) if size else ()
+        second = whole_number(facts.get("hw.perflevel0.l2cachesize")) or whole_number(facts.get("hw.l2cachesize"))
+        third = whole_number(facts.get("hw.l3cachesize"))  # Intel Macs only
+        return tuple(Cache(level, size, ()) for level, size in ((2, second), (3, third)) if size)
+    if reader.system == "Windows":
+        words = (word.split(":") for word in reader.facts("windows").get("caches", "").split())
+        known = {(whole_number(w[0]), whole_number(w[1]), cpu_list(w[2])) for w in words if len(w) == 3}
+        return tuple(sorted((Cache(a, b, c) for a, b, c in known if a in (2, 3) and b and c), key=_order))
     found: set[tuple[int, tuple[int, ...], int]] = set()
     for cpu in online:
         folder = f"{_CPUS}/cpu{cpu}/cache"
@@ -233,6 +261,10 @@ def caches(reader: Reader, online: tuple[int, ...]) -> tuple[Cache, ...]:
     return tuple(Cache(level, size, cpus) for level, cpus, size in sorted(found))
 
 
+def _order(cache: Cache) -> tuple[int, tuple[int, ...]]:
+    return cache.level, cache.cpus
+
+
 def _size_bytes(text: str | None) -> int:
     """1024 out of "1K"; 0 if it can't be read."""
     match = re.fullmatch(r"(\d+)([KMG]?)", (text or "").strip())
@@ -241,6 +273,10 @@ def _size_bytes(text: str | None) -> int:
 
 def numa_nodes(reader: Reader) -> tuple[NumaNode, ...]:
     """Memory nodes that have processors."""
+    if reader.system == "Windows":
+        words = (word.partition(":") for word in reader.facts("windows").get("numa", "").split())
+        known = {whole_number(number) or 0: cpu_list(cpus) for number, _, cpus in words}
+        return tuple(NumaNode(number, cpus) for number, cpus in sorted(known.items()) if cpus)
     folder = "/sys/devices/system/node"
     nodes: list[NumaNode] = []
     for name in reader.names(folder):

@@ -1,7 +1,9 @@
 """Facts about the software: versions without importing anything, the kind of system, what the user has set."""
 
 import re
+from collections.abc import Iterable
 
+from autotune.devices._torch import torch_build
 from autotune.machine import Device, Environment, Software
 from autotune.reader import Reader
 
@@ -9,17 +11,26 @@ _PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "triton", "optuna", "num
 _SYSTEMS = {"Darwin": "macos"}
 _OVERRIDES = (
     "CUDA_DEVICE_ORDER",
+    "CUDA_LAUNCH_BLOCKING",
     "CUDA_VISIBLE_DEVICES",
+    "GOMP_CPU_AFFINITY",
     "HIP_VISIBLE_DEVICES",
     "HSA_OVERRIDE_GFX_VERSION",
+    "KMP_AFFINITY",
+    "KMP_DUPLICATE_LIB_OK",
     "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
     "OMP_WAIT_POLICY",
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_ENABLE_MPS_FALLBACK",
     "PYTORCH_MPS_HIGH_WATERMARK_RATIO",
     "ROCR_VISIBLE_DEVICES",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
+_OPENMP = re.compile(r"(lib(gomp|iomp5(md)?|omp|omp140\.\w+)|vcomp\d+)\b.*\.(so|dylib|dll)", re.IGNORECASE)
 _VIRTUAL_MAKERS = (
     "amazon ec2",
     "qemu",
@@ -48,13 +59,22 @@ def software(reader: Reader, devices: tuple[Device, ...]) -> Software:
         os_version=reader.facts("sysctl").get("kern.osproductversion", reader.release),
         packages={name: version for name, version in versions.items() if version is not None},
         drivers={name: version for name, version in drivers.items() if version},
+        torch_build=torch_build(reader),
+        openmp=openmp(reader.libraries()),
     )
+
+
+def openmp(libraries: Iterable[str]) -> tuple[str, ...]:
+    """Those of the loaded libraries (paths) that are OpenMP runtimes, each with a pool of threads of its own."""
+    return tuple(path for path in libraries if _OPENMP.match(re.split(r"[/\\]", path)[-1]))
 
 
 def environment(reader: Reader) -> Environment:
     return Environment(
         container=container(reader),
         wsl="microsoft" in (reader.text("/proc/version") or reader.release).lower(),
+        wsl_gpu="dxg" in reader.names("/dev"),
+        translated=reader.facts("sysctl").get("sysctl.proc_translated") == "1",
         virtual_machine=virtual_machine(reader),
         overrides={name: reader.environment[name] for name in _OVERRIDES if name in reader.environment},
     )

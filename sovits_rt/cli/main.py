@@ -7,11 +7,15 @@ import click
 
 from autotune.errors import AutotuneError
 from sovits_rt import __version__
+from sovits_rt.cli.doctor import doctor_command
+from sovits_rt.cli.evaluate import evaluate_command
 from sovits_rt.cli.inspect import inspect_command
-from sovits_rt.cli.machine import probe_command, profile_group
+from sovits_rt.cli.machine import probe_command
+from sovits_rt.cli.monitor import monitor_command
+from sovits_rt.cli.profile import profile_group
 from sovits_rt.cli.synth import synth_command
 from sovits_rt.cli.text import text_command
-from sovits_rt.cli.tune import tune_command
+from sovits_rt.cli.tune import report_command, tune_command
 from sovits_rt.errors import SovitsError
 
 NAME = "sovits-rt"
@@ -26,7 +30,18 @@ def cli(verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
 
-for command in (synth_command, text_command, tune_command, probe_command, profile_group, inspect_command):
+for command in (
+    synth_command,
+    text_command,
+    evaluate_command,
+    tune_command,
+    report_command,
+    probe_command,
+    doctor_command,
+    profile_group,
+    inspect_command,
+    monitor_command,
+):
     cli.add_command(command)
 
 

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from sovits_rt import stats
 from sovits_rt.errors import RequestError
+from sovits_rt.stats import Facts
 from sovits_rt.types import AudioChunk, Floats, Voice
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """wall_seconds: from the first sentence to the written file, without loading. characters: of the text as spoken."""
+    """wall_seconds: from the first sentence to the written file, without loading. characters: of the text as spoken.
+    facts: with --stats."""
 
     sentences: int
     audio_seconds: float
@@ -24,6 +27,7 @@ class Result:
     device: str
     profile: str
     output: str
+    facts: Facts | None = None
 
     @property
     def rtf(self) -> float:
@@ -43,6 +47,7 @@ class Result:
         )
 
     def as_dict(self) -> dict[str, Any]:
+        measured = {} if self.facts is None else {"stats": stats.to_dict(self.facts)}
         return {
             "sentences": self.sentences,
             "audio_seconds": self.audio_seconds,
@@ -52,6 +57,7 @@ class Result:
             "device": self.device,
             "profile": self.profile,
             "output": self.output,
+            **measured,
         }
 
 

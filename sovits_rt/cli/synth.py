@@ -4,7 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,13 @@ from sovits_rt.cli.options import (
     voice_options,
 )
 from sovits_rt.cli.result import Result, dump
+from sovits_rt.cli.stats import show_stats
 from sovits_rt.cli.tune import FIRST_RUN_SECONDS, FIRST_RUN_TRIALS, tune_and_store
 from sovits_rt.cli.voices import show_voices
 from sovits_rt.errors import CheckpointError
+from sovits_rt.observer import Observer
 from sovits_rt.selection import Selection, profile_folder, select, voice_folder
+from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.tuning import SCENARIO, subject_name
 from sovits_rt.types import AudioChunk, Request, Sampling
 
@@ -107,6 +111,10 @@ class Profiling:
     show_default=True,
     help="Most seconds that tuning on the first run takes.",
 )
+@click.option("--stats", is_flag=True, help="Show where the time went and what limits.")
+@click.option(
+    "--stats-sync", is_flag=True, help="With --stats: wait for the GPU after every stage, for exact times; slower."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @JSON
 def synth_command(**options: Any) -> None:
@@ -121,51 +129,78 @@ def synth_command(**options: Any) -> None:
     if options["list_voices"]:
         show_voices(options["as_json"])
         return
-    job = Job.of(options)
+    if options["stats_sync"] and not options["stats"]:
+        raise click.UsageError("--stats-sync says how --stats measures; give --stats, too")
+    observer = Observer(wait_for_gpu=options["stats_sync"]) if options["stats"] else None
+    with timer_of(observer).span(Stage.TEXT):
+        job = Job.of(options)
     profiling = Profiling(options["profile"], options["assignments"], not options["no_tune"], options["tune_budget"])
     console = Console(stderr=True, highlight=False, quiet=options["quiet"])
-    result = speak(job, profiling, console)
+    result = speak(job, profiling, console, observer)
     if options["as_json"]:
         click.echo(json.dumps(result.as_dict()), err=job.output == STANDARD_OUTPUT)
-    elif not options["quiet"]:
+        return
+    if not options["quiet"]:
         click.echo(result.line, err=True)
+    if result.facts is not None:
+        show_stats(result.facts, Console(stderr=True, highlight=False))
 
 
-def speak(job: Job, profiling: Profiling, console: Console) -> Result:
+def timer_of(observer: Observer | None) -> Timer:
+    return UNTIMED if observer is None else observer.stopwatch
+
+
+def speak(job: Job, profiling: Profiling, console: Console, observer: Observer | None = None) -> Result:
+    """observer: watches everything but the choice of settings, which may tune."""
     if job.note:
         tell(console, job.note)
     machine = probe()
     selection = settings_for(job, machine, profiling, console)
     for note in selection.notes:
         tell(console, note)
-    settings = selection.settings
-    process.apply(settings.process, machine)
-    from sovits_rt.engine import Engine
+    with nullcontext() if observer is None else observer.watch(machine, selection.settings.process.device):
+        result, first_audio_seconds = perform(job, machine, selection, console, observer)
+    if observer is None:
+        return result
+    return replace(result, facts=observer.facts(result.audio_seconds, first_audio_seconds))
 
+
+def perform(
+    job: Job, machine: Machine, selection: Selection, console: Console, observer: Observer | None
+) -> tuple[Result, float]:
+    """With the settings chosen; the second value is seconds to the first finished sentence, 0 without one."""
+    settings, timer = selection.settings, timer_of(observer)
+    process.apply(settings.process, machine)
     with console.status("loading the models"):
         try:
-            engine = Engine.load(job.paths, settings, voice_folder=voice_folder())
+            with timer.span(Stage.LOAD):
+                from sovits_rt.engine import Engine
+            engine = Engine.load(job.paths, settings, voice_folder=voice_folder(), timer=timer)
         except CheckpointError:
             # If tuning failed, then because of this file: the next one deserves a try.
             store.forget_skip(profile_folder(), skip_key(job, machine))
             raise
         process.set_threads(settings.process, machine)
+    if observer is not None:
+        observer.loaded(engine.device, engine.step_cost)
     with console.status("preparing the voice"):
         voice = engine.prepare_voice(job.references, job.prompt) if job.voice is None else job.voice
     request = Request(voice=voice, **job.request)
     start = time.perf_counter()
     kept: list[AudioChunk] = []
-    samples = 0
+    samples, first_audio_seconds = 0, 0.0
     with writer_for(job.output, engine.sample_rate) as writer:
         for chunk in shown(engine.speak(job.sentences, request), len(job.sentences), console):
-            writer.write(chunk.samples)
+            first_audio_seconds = first_audio_seconds or time.perf_counter() - start
+            with timer.span(Stage.OUTPUT):
+                writer.write(chunk.samples)
             samples += len(chunk.samples)
             if job.dump is not None:
                 kept.append(chunk)
     wall_seconds = time.perf_counter() - start
     if job.dump is not None:
         dump(job.dump, kept, voice, [engine.features(chunk.sentence) for chunk in kept], engine.sample_rate)
-    return Result(
+    result = Result(
         sentences=len(job.sentences),
         audio_seconds=samples / engine.sample_rate,
         wall_seconds=wall_seconds,
@@ -174,6 +209,7 @@ def speak(job: Job, profiling: Profiling, console: Console) -> Result:
         profile=selection.label,
         output="standard output" if job.output == STANDARD_OUTPUT else job.output,
     )
+    return result, first_audio_seconds
 
 
 def tell(console: Console, text: str) -> None:

@@ -19,6 +19,7 @@ def read(path: Path) -> tuple[Recorded, dict[str, Any]]:
     groups: dict[str, dict[str, str]] = {}
     outputs: dict[str, str] = {}
     yamls: dict[str, Any] = {}
+    words: dict[str, tuple[str, ...]] = {}
     _, *sections = re.split(r"^=== ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for section in sections:
         head, _, body = section.partition("\n")
@@ -32,6 +33,8 @@ def read(path: Path) -> tuple[Recorded, dict[str, Any]]:
             outputs[rest] = body
         elif kind in ("nvml", "expect"):
             yamls[kind] = yaml.safe_load(body)
+        elif kind in ("libraries", "kernels"):
+            words[kind] = tuple(body.split())
         else:
             groups[kind] = colon_lines(body)
     host = groups.pop("host")
@@ -47,6 +50,8 @@ def read(path: Path) -> tuple[Recorded, dict[str, Any]]:
         groups=groups,
         outputs=outputs,
         locked=(host["locked"],) if "locked" in host else (),
+        loaded=words.get("libraries", ()),
+        built_for=words.get("kernels", ()),
         nvml_module=FakeNvml(yamls["nvml"]) if "nvml" in yamls else None,
     )
     return reader, yamls["expect"]
@@ -64,6 +69,8 @@ class FakeNvml:
     NVMLError = NvmlError
     NVML_ERROR_LIBRARY_NOT_FOUND = 12
     NVML_ERROR_DRIVER_NOT_LOADED = 9
+    NVML_ERROR_LIB_RM_VERSION_MISMATCH = 18
+    NVML_TEMPERATURE_GPU = 0
     NVML_CLOCK_SM = 1
     NVML_DRIVER_WDDM = 0
     nvmlMemory_v2 = 0x02000028  # noqa: N815
@@ -82,6 +89,9 @@ class FakeNvml:
 
     def nvmlSystemGetDriverVersion(self) -> bytes:  # noqa: N802
         return str(self.data["driver"]).encode()
+
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:  # noqa: N802
+        return int(self._get(self.data, "cuda"))
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         return len(self.data["gpus"])
@@ -105,7 +115,8 @@ class FakeNvml:
     def nvmlDeviceGetMemoryInfo(self, gpu: dict[str, Any], version: int = 1) -> SimpleNamespace:  # noqa: N802
         if version != 1 and self.data.get("memory_v1_only"):
             raise NvmlError(25)
-        return SimpleNamespace(total=self._get(gpu, "memory_mib") * 1024**2)
+        total = self._get(gpu, "memory_mib")
+        return SimpleNamespace(total=total * 1024**2, free=(total - gpu.get("used_mib", 0)) * 1024**2)
 
     def nvmlDeviceGetPowerManagementLimit(self, gpu: dict[str, Any]) -> int:  # noqa: N802
         return int(self._get(gpu, "power")[0])
@@ -119,6 +130,20 @@ class FakeNvml:
     def nvmlDeviceGetCurrentDriverModel(self, gpu: dict[str, Any]) -> int:  # noqa: N802
         self._get(gpu, "wddm")
         return self.NVML_DRIVER_WDDM
+
+    def nvmlDeviceGetTemperature(self, gpu: dict[str, Any], sensor: int) -> int:  # noqa: N802
+        return int(self._get(gpu, "celsius"))
+
+    def nvmlDeviceGetComputeMode(self, gpu: dict[str, Any]) -> int:  # noqa: N802
+        return int(self._get(gpu, "compute_mode"))
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, gpu: dict[str, Any]) -> int:  # noqa: N802
+        if self.data.get("old_names"):
+            raise NvmlError(13)
+        return int(self._get(gpu, "slowed_by"))
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, gpu: dict[str, Any]) -> int:  # noqa: N802
+        return int(self._get(gpu, "slowed_by"))
 
     def nvmlDeviceGetMigMode(self, gpu: dict[str, Any]) -> tuple[int, int]:  # noqa: N802
         self._get(gpu, "mig")

@@ -64,15 +64,16 @@ def test_rocm_devices_are_called_cuda_by_torch() -> None:
         (["sm_90", "compute_90"], "sm_120", True),
         (["sm_90"], "sm_120", False),
         (["sm_100", "sm_120"], "sm_120", True),
+        (["sm_120"], "sm_121", True),
+        (["sm_90a"], "sm_90", True),
+        (["sm_100a"], "sm_103", False),
+        (["sm_75"], "sm_70", False),
+        (["compute_120"], "sm_90", False),
+        (["nonsense"], "sm_90", False),
     ],
 )
-def test_kernels_of_the_installed_torch(
-    monkeypatch: pytest.MonkeyPatch, built: list[str], arch: str, works: bool
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built)
-    reason = cuda.no_kernels_reason(Device("cuda", 0, "Card", 0, arch))
-    assert (reason is None) == works
-    assert reason is None or f"({arch})" in reason
+def test_which_gpus_run_the_code_of_a_build(built: list[str], arch: str, works: bool) -> None:
+    assert cuda.runs_on(arch, built) == works
 
 
 def test_every_kind_offers_the_whole_contract() -> None:

@@ -44,6 +44,12 @@ def test_exceptions_are_classified(error: Exception, outcome: Outcome):
         (-signal.SIGKILL, "", Outcome.OUT_OF_MEMORY, "SIGKILL"),
         (-signal.SIGSEGV, "", Outcome.CRASHED, "SIGSEGV"),
         (-signal.SIGABRT, "terminate called after throwing 'std::bad_alloc'", Outcome.OUT_OF_MEMORY, "bad_alloc"),
+        (
+            -signal.SIGABRT,  # with the stack that faulthandler lists
+            "terminate called after throwing 'std::bad_alloc'\nFatal Python error: Aborted\n" + "  File x\n" * 40,
+            Outcome.OUT_OF_MEMORY,
+            "Aborted",
+        ),
         (1, "Traceback\nModuleNotFoundError: No module named 'x'", Outcome.IMPORT_FAILED, "'x'"),
         (3, "", Outcome.CRASHED, "code 3"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sample_settings import machine
 
@@ -78,6 +79,7 @@ def test_survives_the_disk(tmp_path: Path) -> None:
     assert [other.name for other in path.parent.iterdir()] == [path.name]
 
 
+@hypothesis_settings(deadline=None)  # a disk may take its time
 @given(
     ratio=st.floats(0.01, 10),
     samples=st.dictionaries(
@@ -115,10 +117,18 @@ def test_a_new_tuning_replaces_the_old_file(tmp_path: Path) -> None:
         ({"statsu": "x"}, "profile: unknown key 'statsu'; did you mean 'status'?"),
         ({"status": "good"}, "profile.status: got 'good', expected one of candidate, verified"),
         ({"scenario": "speed"}, "profile.scenario: got 'speed', expected one of latency"),
-        ({"schema": 99}, "schema 99 is from a newer release, this one reads up to 1"),
+        ({"schema": 99}, "schema 99 is from a newer release, this one reads up to 1; update sovits-rt"),
         ({"schema": "1"}, "schema is '1', expected a whole number"),
         ({"schema": 0}, "schema is 0, expected a whole number"),
         ({"id": "../../evil"}, "profile.id: got '../../evil'"),
+        ({"id": "/etc/passwd"}, "profile.id: got '/etc/passwd'"),
+        ({"id": "declined"}, "profile.id: 'declined' is a name with a meaning of its own"),
+        ({"id": "default"}, "profile.id: 'default' is a name with a meaning of its own"),
+        (
+            {"provenance": {"tool": "x", "version": "1", "origin": "heaven"}},
+            "profile.provenance.origin: got 'heaven', expected one of tuned, verified, derived, imported",
+        ),
+        ({"provenance": {"tool": "x", "version": "1", "origin": "derived"}}, "a derived profile is a candidate"),
         ({"evidence": None}, "a profile with status 'verified' must carry its evidence"),
         ({"evidence": {"ratio": 1}}, "profile.evidence: the key 'objective' is missing"),
         ({"quality": [{"name": "silence", "passed": False, "value": 1, "limit": 0.1}]}, "these gates failed: silence"),
@@ -140,7 +150,8 @@ def test_wrong_content_is_refused_with_place_and_remedy(tmp_path: Path, change: 
     text = str(caught.value)
     assert message in text
     assert text.startswith(f"{path} can't be used: ")
-    assert text.endswith("; delete the file or tune again.")
+    assert text.endswith("delete the file or tune again.")
+    assert len(text) < 600
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,12 @@ def test_wrong_content_is_refused_with_place_and_remedy(tmp_path: Path, change: 
         ("a: 1\na: 2", "'a' is there twice"),
         ("1: 2", "the key 1 is not a text"),
         ("[" * 5000, "nested deeper"),
-        ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("a: !!python/object/apply:os.system ['true']", "tags .*os.system.* are not allowed"),
+        ("schema: !!int '0x" + "f" * 5000 + "'", "tags .*int.* are not allowed"),
+        ("schema: 0x" + "f" * 5000, "schema is '0xfff.* … f+', expected a whole number"),
+        ("schema: " + "9" * 5000, "schema is '999.* … 9+', expected a whole number"),
+        ("schema: 1:30:00", "schema is '1:30:00', expected a whole number"),
+        ("{" + ", ".join(f"k{i}: 1" for i in range(20_000)) + "}", "schema is None"),
         ("a: \x00", "not valid YAML"),
         ("x: " + "y" * 300_000, "larger than 256 KiB"),
         ("a: 2026-99-99", "schema is None"),
@@ -162,6 +178,35 @@ def test_wrong_content_is_refused_with_place_and_remedy(tmp_path: Path, change: 
 def test_damaged_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ProfileError, match=message):
         store.load(written(tmp_path, text))
+
+
+def test_truncated_files_are_refused_wherever_they_end(tmp_path: Path) -> None:
+    whole = store.save(made(), tmp_path).read_text(encoding="utf-8")
+    assert whole.endswith("\n...\n")
+    ends_of_lines = {index + 1 for index, letter in enumerate(whole) if letter == "\n"}
+    for length in {*range(0, len(whole), 40), *ends_of_lines} - {len(whole)}:
+        with pytest.raises(ProfileError, match=r"can't be used: .*; delete the file or tune again\."):
+            store.load(written(tmp_path, whole[:length]))
+    assert store.load(written(tmp_path, whole)) == made()
+
+
+def test_the_longest_texts_give_short_sentences(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    for change in ({long: 1}, {"status": long}, {"id": long}, {"provenance": {long: 1}}, {"environment": {long: "1"}}):
+        with pytest.raises(ProfileError) as caught:
+            store.load(written(tmp_path, {**profiles.to_dict(made()), **change}))
+        assert len(str(caught.value)) < 600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes with names")
+def test_pipes_and_folders_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("pipe.yaml", "folder.yaml"):
+        with pytest.raises(ProfileError, match=f"{name} can't be used: it is not a plain file"):
+            store.load(tmp_path / name)
+        with pytest.raises(ProfileError, match=f"{name} can't be written .it is not a plain file"):
+            store.write(made(), tmp_path / name)
 
 
 def test_other_bytes_and_missing_files_are_refused(tmp_path: Path) -> None:
@@ -181,11 +226,23 @@ def test_hand_written_words_stay_words(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "private",
-    ["GPU-01234567-89ab-cdef-0123-456789abcdef", "/home/somebody/x", "C:\\Users\\x", "00:1a:2b:3c:4d:5e"],
+    [
+        "GPU-01234567-89ab-cdef-0123-456789abcdef",
+        "0123456789abcdef0123456789abcdef",
+        "/home/somebody/x",
+        "/root/x",
+        "C:\\Users\\x",
+        "00:1a:2b:3c:4d:5e",
+        "serial number: 1320221012345",
+        "S/N 5CD1234XYZ",
+        "somebody@example.org",
+    ],
 )
 def test_nothing_private_is_written(tmp_path: Path, private: str) -> None:
     with pytest.raises(ProfileError, match="could name one machine or person"):
         store.save(made(provenance=Provenance("sovits-rt", "0.1.0", note=f"on {private}")), tmp_path)
+    with pytest.raises(ProfileError, match="could name one machine or person"):
+        store.save(made(evidence=evidence(figures={f"on {private}": 1.0})), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -221,6 +278,38 @@ def test_older_schemas_are_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(profiles, "MIGRATIONS", {1: from_goal})
     assert profiles.from_dict(old) == replace(made(), schema=2)
+    assert "goal" in old, "what came in was changed"
+
+
+def test_several_versions_are_passed_one_by_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A made-up schema 0 with another name for the scenario and flat settings, on its way through a made-up 1."""
+    now = profiles.to_dict(made())
+    flat = {"process.threads": 2, "process.wait": "off", "decoder.backend": {"use": "exported", "level": 3}}
+    ancient = {**{name: value for name, value in now.items() if name != "scenario"}, "schema": 0}
+    ancient |= {"aim": "latency", "settings": flat}
+
+    def nest(data: dict[str, Any]) -> dict[str, Any]:
+        nested: dict[str, Any] = {}
+        for path, value in data.pop("settings").items():
+            group, name = path.split(".")
+            nested.setdefault(group, {})[name] = value
+        return {**data, "settings": nested}
+
+    def rename(data: dict[str, Any]) -> dict[str, Any]:
+        scenario = data.pop("aim")
+        return {**data, "scenario": scenario}
+
+    monkeypatch.setattr(profiles, "SCHEMA", 2)
+    monkeypatch.setattr(profiles, "MIGRATIONS", {0: nest, 1: rename})
+    assert store.load(written(tmp_path, ancient)) == replace(made(), schema=2)
+    assert store.load(written(tmp_path, {**ancient, "schema": 1, "settings": now["settings"]})).schema == 2
+    for version, message in ((-1, "schema is -1, expected"), (3, "schema 3 is from a newer release")):
+        with pytest.raises(ProfileError, match=message):
+            store.load(written(tmp_path, {**ancient, "schema": version}))
+
+
+def test_there_is_a_way_from_every_version_to_this_one() -> None:
+    assert set(profiles.MIGRATIONS) == set(range(min((*profiles.MIGRATIONS, 1)), profiles.SCHEMA))
 
 
 def test_own_verified_profile_comes_first(tmp_path: Path) -> None:
@@ -322,5 +411,7 @@ def test_every_shipped_profile_is_sound() -> None:
     for path in store.files(SHIPPED):
         shipped = store.load(path)
         assert path.stem == shipped.id
-        assert shipped.status in ("verified", "default-confirmed")
+        guessed = shipped.provenance.origin == "derived"
+        assert (shipped.status in ("verified", "default-confirmed")) == (not guessed)
+        assert (shipped.evidence is None) == guessed
         profiles.to_dict(shipped)

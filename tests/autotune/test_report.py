@@ -7,14 +7,15 @@ from toy_subject import Speed
 
 from autotune.decision import Decision, Finalist, TrialRecord
 from autotune.duel import Control
-from autotune.measure import Outcome
+from autotune.measure import Gate, Outcome
 from autotune.report import Report, summary
 from autotune.stats import NO_DIFFERENCE, Estimate
 
 FASTER = Estimate(-0.2231436, -0.25, -0.2, 12)
 CONTROL = Control(0.5, (0.25, 0.125), (1, 1), 64 << 20)
 GOOD = TrialRecord(1, Speed(), ("block: 64 -> 2048",), Outcome.OK, "", FASTER, (-0.22,) * 12, 0.5, 1, 3.0)
-BAD = TrialRecord(2, Speed(), ("kind: [a] -> [b]",), Outcome.CRASHED, "SIGSEGV", None, (), 0.5, 1, 3.0)
+FAILED_GATE = Gate("close", False, 0.25, 1e-9, "largest difference")
+BAD = TrialRecord(2, Speed(), ("kind: [a] -> [b]",), Outcome.CRASHED, "SIGSEGV", None, (), 0.5, 1, 3.0, (FAILED_GATE,))
 DECISION = Decision(
     settings=Speed(),
     status="default-confirmed",
@@ -52,8 +53,12 @@ def test_without_a_terminal_each_event_is_one_line():
     lines = watched(terminal=False).splitlines()
     assert lines[0] == "Toy, 2 usable cores, no accelerator"
     assert "0.25, 0.125 s per unit, 64 MiB; differences below 1.5% don't count here" in lines[1]
-    assert lines[2].startswith("trial 1: block: 64 -> 2048 | 0.800 (0.779 to 0.819) | ok | best so far 0.800, ")
-    assert lines[3].startswith("trial 2: kind: [a] -> [b] | - | crashed: SIGSEGV | best so far 0.800, ")
+    assert lines[2].startswith(
+        "trial 1: block: 64 -> 2048 | 0.800 (0.779 to 0.819) | ok | best so far: trial 1, 0.800 of"
+    )
+    assert lines[3].startswith(
+        "trial 2: kind: [a] -> [b] | - | gates: close 0.25, limit 1e-09 | crashed: SIGSEGV | best"
+    )
     assert "24 pairs, 2 starts" in lines[4]
     assert lines[5] == "the end"
     assert len(lines) == 6
@@ -61,7 +66,14 @@ def test_without_a_terminal_each_event_is_one_line():
 
 def test_on_a_terminal_there_is_a_table():
     text = watched(terminal=True)
-    for words in ("time ratio (95 %)", "trial 1", "0.800 (0.779 to 0.819)", "crashed: SIGSEGV", "[a] -> [b]"):
+    for words in (
+        "time ratio (95 %)",
+        "trial 1",
+        "0.800 (0.779 to 0.819)",
+        "crashed: SIGSEGV",
+        "[a] -> [b]",
+        "limit 1e-09",
+    ):
         assert words in text
 
 

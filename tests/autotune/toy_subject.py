@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from autotune import knobs
 from autotune.knobs import Choice, IntRange, knob
 from autotune.machine import Cpu, Machine, Memory, Software
-from autotune.measure import Gate
+from autotune.measure import Gate, Outcome
 from autotune.subject import Outputs
 
 LENGTH = 1 << 14
@@ -37,7 +37,33 @@ FAULTS = (
     "short",
     "import",
     "exit",
+    "silence",
+    "nan scale",
+    "zero scale",
+    "swapped",
+    "half silent",
+    "memory limit",
+    "bad alloc",
 )
+# What each fault must be called.
+EXPECTED: Mapping[str, Outcome] = {
+    "exception": Outcome.CRASHED,
+    "segfault": Outcome.CRASHED,
+    "abort": Outcome.CRASHED,
+    "exit": Outcome.CRASHED,
+    "hang": Outcome.TIMED_OUT,
+    "out of memory": Outcome.OUT_OF_MEMORY,
+    "memory text": Outcome.OUT_OF_MEMORY,
+    "killed": Outcome.OUT_OF_MEMORY,
+    "memory limit": Outcome.OUT_OF_MEMORY,
+    "bad alloc": Outcome.OUT_OF_MEMORY,
+    "import": Outcome.IMPORT_FAILED,
+    **dict.fromkeys(
+        ("nan", "shifted", "short", "silence", "nan scale", "zero scale", "swapped", "half silent"),
+        Outcome.WRONG_OUTPUT,
+    ),
+}
+MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +83,13 @@ class Faulty:
     fault: str = knob(Choice(FAULTS), default="none", doc="What goes wrong.")
 
 
-KINDS: Mapping[str, type[Any]] = {"speed": Speed, "flat": Flat, "faulty": Faulty}
+@dataclass(frozen=True, slots=True)
+class Many:
+    block: int = knob(Choice((64, 256, 2048)), default=64, doc="Elements per step; more is faster.")
+    spare: int = knob(IntRange(0, 9999), default=0, doc="Changes nothing.")
+
+
+KINDS: Mapping[str, type[Any]] = {"speed": Speed, "flat": Flat, "faulty": Faulty, "many": Many}
 
 
 class ToyRunner:
@@ -72,15 +104,27 @@ class ToyRunner:
         roots = np.empty(LENGTH)
         for start in range(0, LENGTH, self._block):
             roots[start : start + self._block] = np.sqrt(self._values[start : start + self._block] + unit)
-        if self._fault == "nan":
-            roots[7] = np.nan
-        if self._fault == "shifted":
-            roots += 1e-3
+        spoil(roots, self._fault)
         return {"roots": roots[:-1] if self._fault == "short" else roots}
 
     def compare(self, unit: int, reference: Outputs, output: Outputs) -> Sequence[Gate]:
         worst = float(np.abs(reference["roots"] - output["roots"]).max())
         return [Gate("close", worst <= 1e-9, worst, 1e-9, "largest difference of a root")]
+
+
+def spoil(roots: NDArray[Any], fault: str) -> None:
+    """Faults that leave an output, in place."""
+    scales = {"nan scale": np.nan, "zero scale": 0.0, "silence": 0.0}
+    if fault in scales:
+        roots *= scales[fault]
+    if fault == "nan":
+        roots[7] = np.nan
+    if fault == "shifted":
+        roots += 1e-3
+    if fault == "swapped":
+        roots[:] = roots[::-1].copy()
+    if fault == "half silent":
+        roots[LENGTH // 2 :] = 0.0
 
 
 def happen(fault: str) -> None:
@@ -100,6 +144,16 @@ def happen(fault: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if fault == "exit":
         sys.exit(3)
+    if fault == "memory limit":
+        import resource
+
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + 64 * MEGABYTE, resource.RLIM_INFINITY))
+        np.ones(512 * MEGABYTE)
+    if fault == "bad alloc":  # what a C++ library leaves
+        sys.stderr.write("terminate called after throwing an instance of 'std::bad_alloc'\n")
+        sys.stderr.flush()
+        os.abort()
 
 
 class Toy:

@@ -117,6 +117,8 @@ def write_model_folders(folder: Path) -> None:
 def write_texts(folder: Path) -> None:
     (folder / "gbk.txt").write_bytes("今天天气真不错。".encode("gbk"))
     (folder / "empty.txt").write_text("")
+    (folder / "digits.txt").write_text("There were 7 boats.\n")
+    (folder / "chinese.txt").write_text("今天天气真不错。\n", encoding="utf-8")
     (folder / "list.yaml").write_text("- 重庆\n")
     (folder / "broken.yaml").write_text("重庆: [chong2\n", encoding="utf-8")
     (folder / "symbol.yaml").write_text("'…': chong2\n", encoding="utf-8")
@@ -203,8 +205,21 @@ def write_profiles(folder: Path) -> None:
         "hostile": {**plain, "environment": {"LD_PRELOAD": "evil.so"}},
         "rejected": {**plain, "status": "rejected"},
         "no_evidence": {**plain, "status": "verified"},
+        "good": plain,
+        "defaults": {**plain, "settings": {}},
+        "compiled": {**plain, "settings": {"semantic": {"backend": "compiled"}}},
+        "traversal": {**plain, "id": "../../.bashrc"},
+        "variable": {**plain, "environment": {"OMP_PLACES": "cores"}},
+        "private": {**plain, "provenance": {**plain["provenance"], "note": "see /home/alice/notes"}},
+        "huge": {**plain, "provenance": {**plain["provenance"], "note": "x" * 300_000}},
     }
     for name, content in contents.items():
         (folder / f"{name}.profile.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    good = yaml.safe_dump(plain, explicit_start=True, explicit_end=True)
+    (folder / "cut_off.profile.yaml").write_text(good[: good.rindex("subject:")], encoding="utf-8")
+    bomb = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9) if n else 'lol'}]\n" for n in range(12))
+    (folder / "bomb.profile.yaml").write_text(f"{bomb}{yaml.safe_dump(plain)}", encoding="utf-8")
+    tagged = good.replace("status: candidate", "status: !!python/object/apply:os.system ['touch executed']")
+    (folder / "tag.profile.yaml").write_text(tagged, encoding="utf-8")
     (folder / "damaged.profile.yaml").write_text("schema: 1\nid: [", encoding="utf-8")
     (folder / "list.profile.yaml").write_text("- 1\n", encoding="utf-8")

@@ -64,6 +64,12 @@ def voice(what: str, *words: str, text: str = "Hello.", code: int = UNUSABLE, vo
     return Case("bundled voices", what, (*arguments, "-o", "out.wav"), shown, code, voices=voices)
 
 
+def evaluate(what: str, *words: str, code: int = UNUSABLE, voices: str = "voices") -> Case:
+    """`evaluate` with the bundled voices."""
+    shown = " ".join(("evaluate", *words))
+    return Case("evaluation", what, ("evaluate", *words), shown, code, voices=voices)
+
+
 def shown_word(word: str) -> str:
     shortened = word if len(word) <= 40 else f"{word[:30]}…"
     return shortened if shortened.strip() and " " not in shortened else f"'{shortened}'"
@@ -239,6 +245,42 @@ PROFILES = (
     synth("profiles", "--set to an unknown backend", "--set", "semantic.backend=magic"),
     command("profiles", "profile show: unknown id", "profile", "show", "nobody"),
     command("profiles", "profile show: missing file", "profile", "show", "gone.profile.yaml"),
+    *(
+        command("profiles", f"profile import: {what}", "profile", "import", f"{file}.profile.yaml")
+        for what, file in (
+            ("missing file", "gone"),
+            ("damaged file", "damaged"),
+            ("cut off", "cut_off"),
+            ("larger than a profile may be", "huge"),
+            ("aliases that multiply", "bomb"),
+            ("a tag that makes an object", "tag"),
+            ("of a newer release", "future"),
+            ("unknown key", "unknown_key"),
+            ("unknown knob", "unknown_knob"),
+            ("an id that leads elsewhere", "traversal"),
+            ("sets LD_PRELOAD", "hostile"),
+            ("sets a variable that knobs set", "variable"),
+            ("rejected when measured", "rejected"),
+            ("names a person", "private"),
+        )
+    ),
+    command("profiles", "profile export: unknown id", "profile", "export", "nobody", "mine.yaml"),
+    command("profiles", "profile export: onto a file", "profile", "export", "good.profile.yaml", "list.yaml"),
+    command("profiles", "profile export: onto a folder", "profile", "export", "good.profile.yaml", "folder"),
+    command("profiles", "profile export: missing folder", "profile", "export", "good.profile.yaml", "gone/mine.yaml"),
+    command("profiles", "profile export: no file", "profile", "export", "good.profile.yaml", code=WRONG_USAGE),
+    command("profiles", "profile explain: unknown id", "profile", "explain", "nobody"),
+    command("profiles", "profile explain: --set of an unknown knob", "profile", "explain", "--set", "semantic.slot=8"),
+    command("profiles", "profile explain: rejected", "profile", "explain", "rejected.profile.yaml"),
+    command("profiles", "profile diff: unknown id", "profile", "diff", "default", "nobody"),
+    command("profiles", "profile diff: unknown knob", "profile", "diff", "default", "unknown_knob.profile.yaml"),
+    command("profiles", "profile diff: one profile", "profile", "diff", "default", code=WRONG_USAGE),
+    command("profiles", "profile verify: unknown id", "profile", "verify", "nobody"),
+    command("profiles", "profile verify: none known", "profile", "verify"),
+    command("profiles", "profile verify: unknown knob", "profile", "verify", "unknown_knob.profile.yaml"),
+    command("profiles", "profile verify: the defaults", "profile", "verify", "defaults.profile.yaml"),
+    command("profiles", "profile verify: compiled code in 90 s", "profile", "verify", "compiled.profile.yaml"),
+    command("profiles", "profile verify: --budget 1", "profile", "verify", "--budget", "1", code=WRONG_USAGE),
 )
 VOICES = (
     voice("none in this build", voices="gone"),
@@ -274,4 +316,46 @@ VOICES = (
     Case("bundled voices", "--list-voices of a damaged model", ("synth", "--list-voices"), "synth --list-voices",
          voices="damaged_model"),
 )  # fmt: skip
-CASES = (*MODELS, *TEXTS, *RECORDINGS, *OPTIONS, *PROFILES, *VOICES)
+MONITOR = (
+    command("monitor", "neither a process nor a command", "monitor", code=WRONG_USAGE),
+    command("monitor", "a process and a command", "monitor", "--pid", "1", "ls", code=WRONG_USAGE),
+    command("monitor", "process that is not there", "monitor", "--pid", "2147483646"),
+    command("monitor", "process number of words", "monitor", "--pid", "many", code=WRONG_USAGE),
+    command("monitor", "process 0", "monitor", "--pid", "0", code=WRONG_USAGE),
+    command("monitor", "command that is not there", "monitor", "--", "no-such-program"),
+    command("monitor", "command that is no program", "monitor", "--", "./text.wav"),
+    command("monitor", "command that is a folder", "monitor", "--", "./folder"),
+    usage("--stats-sync without --stats", "--stats-sync"),
+)
+EVALUATION = (
+    evaluate("missing list", "--sentences", "gone.txt"),
+    evaluate("list that is not UTF-8", "--sentences", "gbk.txt"),
+    evaluate("empty list", "--sentences", "empty.txt"),
+    evaluate("list with digits", "--sentences", "digits.txt"),
+    evaluate("list without English", "--sentences", "chinese.txt"),
+    evaluate("more sentences than there are", "--count", "1000"),
+    evaluate("nothing to judge", "--count", "0", code=WRONG_USAGE),
+    evaluate("--digits 0", "--digits", "0", code=WRONG_USAGE),
+    evaluate("missing folder of recordings", "--recordings", "gone"),
+    evaluate("folder without recordings", "--recordings", "folder"),
+    evaluate("folder without the digits", "--count", "0", "--digits", "3", "--recordings", "folder"),
+    evaluate("missing folder of the teacher", "--against", "gone"),
+    evaluate("teacher's folder without recordings", "--against", "folder"),
+    evaluate("recordings and a voice", "--recordings", "folder", "--voice", "en-first", code=WRONG_USAGE),
+    evaluate("unknown voice", "--voice", "nobody"),
+    evaluate("own models without a recording", "--gpt", "gpt.ckpt", "--sovits", "sovits.pth", code=WRONG_USAGE),
+    evaluate("unknown profile", "--profile", "nobody"),
+    evaluate("no voice in this build", voices="gone"),
+)
+TUNED = ("tune", "--gpt", "gpt.ckpt", "--sovits", "sovits.pth")
+SESSIONS = (
+    command("sessions", "tune: unknown --effort", *TUNED, "--effort", "huge", code=WRONG_USAGE),
+    command("sessions", "tune: --resume without --session", *TUNED, "--resume", code=WRONG_USAGE),
+    command("sessions", "tune: nothing to resume", *TUNED, "--session", "folder", "--resume"),
+    command("sessions", "tune: file as --session", *TUNED, "--session", "text.wav"),
+    command("sessions", "tune: folder as --report", *TUNED, "--report", "folder", code=WRONG_USAGE),
+    command("sessions", "tune: --report in a missing folder", *TUNED, "--report", "gone/a.html", code=WRONG_USAGE),
+    command("sessions", "report: missing folder", "report", "gone"),
+    command("sessions", "report: folder without a session", "report", "folder"),
+)
+CASES = (*MODELS, *TEXTS, *RECORDINGS, *OPTIONS, *PROFILES, *VOICES, *SESSIONS, *MONITOR, *EVALUATION)

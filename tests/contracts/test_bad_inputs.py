@@ -17,7 +17,7 @@ from bad_files import HERE, REPOSITORY, write_all
 from bad_inputs import CASES, Case
 
 from sovits_rt import bundled, selection
-from sovits_rt.cli import synth
+from sovits_rt.cli import profile, synth
 from sovits_rt.cli.main import main
 
 for needed in ("jieba", "pypinyin", "split_lang", "nltk"):
@@ -72,7 +72,8 @@ def elsewhere(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(synth, "probe", lambda: HERE)
+    for command in (synth, profile):
+        monkeypatch.setattr(command, "probe", lambda: HERE)
     monkeypatch.setattr(selection, "shipped_folder", lambda: tmp_path / "shipped")
     monkeypatch.setattr(synth, "tune_and_store", refuse_to_tune)
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse_locked(tempfile.TemporaryFile))

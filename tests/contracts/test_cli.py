@@ -296,7 +296,7 @@ def test_profiles_can_be_listed_and_shown(run: Run, tmp_path: Path, monkeypatch:
     for asked in (made.id, path):
         shown = run("profile", "show", asked, "--json").json
         assert (shown["id"], shown["settings"]) == (made.id, {"semantic": {"slots": 8}})
-        assert yaml.safe_load(run("profile", "show", asked).out) == shown
+        assert yaml.safe_load(run("profile", "show", asked, "--yaml").out) == shown
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,9 @@ def test_inspect_of_a_hostile_file(run: Run) -> None:
     assert (told["safe"], told["supported"], Path("executed").exists()) == (False, False, False)
 
 
-@pytest.mark.parametrize("command", ["", "synth", "text", "tune", "probe", "profile", "profile list", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["", "synth", "text", "tune", "probe", "profile", "profile list", "inspect", "monitor"]
+)
 def test_help(run: Run, command: str) -> None:
     answer = run(*command.split(), "--help")
     assert (answer.code, answer.err) == (0, "")

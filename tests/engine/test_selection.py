@@ -10,8 +10,17 @@ from autotune.fingerprint import fingerprint, software_stamp
 from autotune.machine import Cpu, Device
 from autotune.profile import Evidence, Match, Profile, Provenance, profile_id
 from sovits_rt import selection
+from sovits_rt.cli.tune import nearest
 from sovits_rt.errors import SettingsError
-from sovits_rt.selection import find_profile, known_profiles, profile_folder, select, shipped_folder, voice_folder
+from sovits_rt.selection import (
+    explain,
+    find_profile,
+    known_profiles,
+    profile_folder,
+    select,
+    shipped_folder,
+    voice_folder,
+)
 from sovits_rt.settings import ProcessSettings, SemanticSettings, Settings
 from sovits_rt.tuning import SCENARIO
 
@@ -138,6 +147,88 @@ def test_a_shipped_profile_is_used_but_not_taken_for_tuned(machine, home):
     assert chosen.settings == TUNED
     assert not chosen.tuned_here
     assert [origin for origin, _ in known_profiles()] == ["shipped"]
+
+
+def test_an_unverified_profile_does_not_change_the_audio(machine, home):
+    """Precision waits until its gates were passed here; what is exact may be used at once."""
+    half = replace(TUNED, semantic=replace(TUNED.semantic, precision="bf16"))
+    made = profile(machine, settings=knobs.dump(half))
+    store.save(made, home / "shipped")
+    chosen = select(machine, SUBJECT, None)
+    assert (chosen.settings, chosen.tuned_here) == (TUNED, False)
+    assert any("may change the audio" in note for note in chosen.notes)
+    assert chosen.sources["semantic.precision"] == "default, until the shipped profile is verified here"
+    assert chosen.sources["semantic.slots"] == "shipped profile"
+    assert select(machine, SUBJECT, made.id).settings == half, "who asks for it by name gets it whole"
+    store.save(made, profile_folder())
+    assert select(machine, SUBJECT, None).settings == half
+
+
+@pytest.mark.parametrize("place", ["shipped", "home"])
+def test_a_guess_is_not_used_before_it_was_measured(machine, home, place):
+    guess = profile(machine, status="candidate", evidence=None, provenance=Provenance("x", "1", origin="derived"))
+    store.save(guess, home / "shipped" if place == "shipped" else profile_folder())
+    chosen = select(machine, SUBJECT, None)
+    assert (chosen.settings, chosen.label, chosen.tuned_here) == (Settings(), "default", False)
+    assert any(f"{guess.id} was never measured" in note for note in chosen.notes)
+    assert nearest(machine, "24x512-512") == [TUNED], "tuning tries it first"
+
+
+def test_an_imported_profile_does_not_end_the_tuning(machine):
+    mine = profile(machine, status="candidate")
+    theirs = replace(mine, provenance=replace(mine.provenance, origin="imported"))
+    store.save(theirs, profile_folder())
+    assert not select(machine, SUBJECT, None).tuned_here
+    store.save(mine, profile_folder())  # a tuning of this machine that was cut short
+    assert select(machine, SUBJECT, None).tuned_here
+
+
+def test_without_any_profile_tuning_tries_the_rules_first(machine):
+    cores = tuple(range(8))
+    larger = replace(machine, cpu=replace(machine.cpu, logical_cores=8, physical_cores=8, affinity=cores))
+    (first,) = nearest(larger, "24x512-512")
+    assert (first.semantic.slots, first.process.thread_share) == (16, 0.5)
+    assert knobs.load(Settings, knobs.dump(first), larger) == first
+    assert nearest(machine, "24x512-512") == [Settings()]  # two cores: nothing better is known
+
+
+def test_variables_of_a_profile_are_refused_not_ignored(machine):
+    store.save(profile(machine, environment={"OMP_PLACES": "cores"}), profile_folder())
+    with pytest.raises(SettingsError, match="it sets OMP_PLACES, which here only the knobs"):
+        select(machine, SUBJECT, None)
+
+
+def test_what_a_profile_leaves_out_is_this_machines_default(machine):
+    with_gpu = replace(machine, devices=(Device("cuda", 0, "Test GPU", 8 << 30, "sm_90"),))
+    store.save(profile(with_gpu, settings={"semantic": {"slots": 16}}, id="partial"), profile_folder())
+    for asked in (None, "partial"):
+        chosen = select(with_gpu, SUBJECT, asked)
+        assert (chosen.settings.process.device, chosen.settings.semantic.slots) == ("cuda", 16)
+        assert (chosen.sources["process.device"], chosen.sources["semantic.slots"]) == ("default", "local profile")
+
+
+def test_an_explanation_names_the_source_of_every_knob(machine, home):
+    compiled = {"backend": {"use": "compiled"}, "slots": 16}
+    store.save(profile(machine, settings={"semantic": compiled, "process": {"cores": "one-node"}}), home / "shipped")
+    found = explain(machine, SUBJECT, None, ["acoustic.window=200", "semantic.backend.mode=default"])
+    sources = {each.path: each.source for each in found.knobs}
+    assert set(sources) == set(knobs.flatten(found.selection.settings))
+    assert sources["process.device"] == "default"
+    assert sources["process.cores"] == "shipped profile, fitted to this machine"
+    assert sources["semantic.backend"] == "shipped profile"
+    assert sources["semantic.backend.compiled.mode"] == "--set"
+    assert sources["acoustic.window"] == "--set"
+    assert all(each.doc for each in found.knobs)
+    assert [each.how for each in found.considered] == ["exact-shipped"]
+    changed = next(each for each in found.knobs if each.path == "acoustic.window")
+    assert (changed.value, changed.default) == (200, 3000)
+
+
+def test_a_set_backend_brings_its_knobs(machine):
+    found = explain(machine, SUBJECT, "default", ["semantic.backend=compiled"])
+    sources = {each.path: each.source for each in found.knobs}
+    assert (sources["semantic.backend"], sources["acoustic.backend"]) == ("--set", "default")
+    assert sources["semantic.backend.compiled.mode"] == "--set"
 
 
 def test_a_stale_profile_is_used_but_tuned_again(machine):

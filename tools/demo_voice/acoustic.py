@@ -24,7 +24,7 @@ from tools.demo_voice.content import SAMPLES
 from tools.demo_voice.corpus import RATE, Utterance
 from tools.demo_voice.training import device, padded, train
 
-BATCH, STEPS, PEAK = 8, 4500, 8e-4
+BATCH, STEPS, PEAK = 8, 3200, 8e-4
 SEGMENT, EDGE = 28, 14  # latent frames that are heard, and those around them that the flow may see
 SAMPLES_PER_FRAME = SAMPLES // FRAMES_PER_TOKEN
 NOISE_SCALE = 0.5

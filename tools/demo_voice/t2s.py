@@ -21,8 +21,8 @@ from tools.demo_voice import sizes
 from tools.demo_voice.corpus import Utterance
 from tools.demo_voice.training import device, padded, train
 
-BATCH, STEPS, PEAK = 16, 5000, 1e-3
-GUIDED_LAYERS, GUIDANCE = (1, 2, 3), 0.3
+BATCH, STEPS, PEAK = 16, 4600, 1e-3
+GUIDED_LAYERS, GUIDANCE = (2, 3, 4), 0.5
 PAIRED = 0.7  # share of examples with a prompt in front
 IGNORED = -100
 

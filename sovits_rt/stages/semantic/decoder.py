@@ -17,6 +17,7 @@ from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise
 from sovits_rt.schedule import Slots
 from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, sample
+from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.types import Floats, Ints, Sampling
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -35,6 +36,22 @@ class DecodeJob:
     noise: Noise
     max_tokens: int
     end_of_speech: bool = True
+
+    @property
+    def positions(self) -> int:
+        """What prefill reads."""
+        return len(self.phones) + len(self.prompt_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a decoding step must at least read. weights: numbers, each used once per sentence. weight_bytes: theirs.
+    position_bytes: of keys and values per position of a sentence's memory. precision: torch's name, "float32"."""
+
+    weights: int
+    weight_bytes: int
+    position_bytes: int
+    precision: str
 
 
 @dataclass(slots=True)
@@ -65,15 +82,34 @@ class _Memory:
 
 
 class Decoder:
-    """network: on its device, in its precision. step: network.step as the backend runs it. slots: how many at once."""
+    """network: on its device, in its precision. step: network.step as the backend runs it. slots: how many at once.
 
-    def __init__(self, network: T2S, step: Step, *, slots: int) -> None:
+    timer: times prefill and decoding.
+    """
+
+    def __init__(self, network: T2S, step: Step, *, slots: int, timer: Timer = UNTIMED) -> None:
         self._network = network
         self._step = step
         self._slots = slots
+        self._timer = timer
         parameter = network.bert_proj.weight
         self._dtype, self._device = parameter.dtype, parameter.device
         self._idle: list[_Memory] = []
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    @property
+    def step_cost(self) -> StepCost:
+        parameters = [*self._network.h.parameters(), self._network.ar_predict_layer.weight]
+        config, size = self._network.config, self._dtype.itemsize
+        return StepCost(
+            weights=sum(each.numel() for each in parameters),
+            weight_bytes=sum(each.numel() * each.element_size() for each in parameters),
+            position_bytes=2 * config.layers * config.width * size,
+            precision=str(self._dtype).removeprefix("torch."),
+        )
 
     @torch.inference_mode()
     def decode(self, jobs: Iterable[DecodeJob]) -> Iterator[tuple[DecodeJob, Ints]]:
@@ -88,23 +124,29 @@ class Decoder:
         slots: Slots[_Running] = Slots(self._slots, (_Running(job, 0) for job in jobs))
         while True:
             for slot, newcomer in slots.admit():
-                logits[slot] = self._prefill(memory, slot, newcomer)
-                seen[slot] = False
-                seen[slot, torch.as_tensor(newcomer.job.prompt_tokens, device=self._device)] = True
+                with self._timer.span(Stage.PREFILL, positions=newcomer.job.positions):
+                    logits[slot] = self._prefill(memory, slot, newcomer)
+                    seen[slot] = False
+                    seen[slot, torch.as_tensor(newcomer.job.prompt_tokens, device=self._device)] = True
             running = slots.running
             if not running:
                 return
-            drawn, best = self._draw(logits[: len(running)], seen[: len(running)], running)
-            for slot in self._take(running, drawn, best):
+            with self._timer.span(Stage.DECODE):
+                drawn, best = self._draw(logits[: len(running)], seen[: len(running)], running)
+                done = self._take(running, drawn, best)
+            for slot in done:
                 finished = running[slot]
-                moved = slots.leave(slot)
-                memory.rows[:, :, moved.slot] = memory.rows[:, :, moved.moved_from]
-                seen[moved.slot] = seen[moved.moved_from]
+                with self._timer.span(Stage.DECODE, tokens=len(finished.tokens)):
+                    moved = slots.leave(slot)
+                    memory.rows[:, :, moved.slot] = memory.rows[:, :, moved.moved_from]
+                    seen[moved.slot] = seen[moved.moved_from]
                 yield finished.job, torch.tensor(finished.tokens, dtype=torch.int64).numpy()
             if running:
-                newest = torch.tensor([each.tokens[-1] for each in running], device=self._device)
-                seen[: len(running)].scatter_(1, newest.unsqueeze(1), True)
-                logits[: len(running)] = self._advance(memory, newest, running)
+                window = self._window(memory, running)
+                with self._timer.span(Stage.DECODE, steps=1, rows=len(running), positions=len(running) * window):
+                    newest = torch.tensor([each.tokens[-1] for each in running], device=self._device)
+                    seen[: len(running)].scatter_(1, newest.unsqueeze(1), True)
+                    logits[: len(running)] = self._advance(memory, newest, running, window)
 
     @torch.inference_mode()
     def forced_logits(self, job: DecodeJob, tokens: Ints, *, stepped: int = 0) -> Floats:
@@ -116,16 +158,15 @@ class Decoder:
         assert 0 <= stepped < len(tokens)
         read = len(tokens) - stepped
         forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, tokens[:read]]))
-        length = len(forced.phones) + len(forced.prompt_tokens)
         with self._memory() as memory:
             logits = [self._read(memory, 0, forced)[-read:].float()]
             memory.rows[:, :, 1:] = memory.rows[:, :, :1]
-            running = [_Running(forced, length) for _ in range(self._slots)]
+            running = [_Running(forced, forced.positions) for _ in range(self._slots)]
             for token in tokens[read:].tolist():
                 for each in running:
                     each.tokens.append(token)
                 newest = torch.full((self._slots,), token, device=self._device)
-                logits.append(self._advance(memory, newest, running)[-1:])
+                logits.append(self._advance(memory, newest, running, self._window(memory, running))[-1:])
         return torch.cat(logits).cpu().numpy()
 
     @contextmanager
@@ -141,12 +182,12 @@ class Decoder:
             self._idle = [memory]
 
     def _prefill(self, memory: _Memory, slot: int, newcomer: _Running) -> Tensor:
-        newcomer.length = len(newcomer.job.phones) + len(newcomer.job.prompt_tokens)
+        newcomer.length = newcomer.job.positions
         return self._read(memory, slot, newcomer.job)[-1].float()
 
     def _read(self, memory: _Memory, slot: int, job: DecodeJob) -> Tensor:
         """Text and prompt into a slot's memory; returns logits as T2S.prefill does."""
-        memory.reserve(len(job.phones) + len(job.prompt_tokens) + 1)
+        memory.reserve(job.positions + 1)
         logits = self._network.prefill(
             torch.as_tensor(job.phones, device=self._device),
             torch.as_tensor(job.bert, device=self._device).to(self._dtype),
@@ -182,10 +223,14 @@ class Decoder:
                 done.append(slot)
         return done[::-1]
 
-    def _advance(self, memory: _Memory, newest: Tensor, running: list[_Running]) -> Tensor:
+    def _window(self, memory: _Memory, running: list[_Running]) -> int:
+        """Rows of memory that the next step looks at; afterwards there is room for them."""
+        needed = max(each.length for each in running) + 1
+        memory.reserve(needed)
+        return min(_round_up(needed, _WINDOW_MULTIPLE), memory.rows.shape[4])
+
+    def _advance(self, memory: _Memory, newest: Tensor, running: list[_Running], window: int) -> Tensor:
         lengths = [each.length for each in running]
-        memory.reserve(max(lengths) + 1)
-        window = min(_round_up(max(lengths) + 1, _WINDOW_MULTIPLE), memory.rows.shape[4])
         positions = [len(each.job.prompt_tokens) + len(each.tokens) - 1 for each in running]
         logits = self._step(
             newest,
