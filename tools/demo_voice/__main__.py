@@ -13,11 +13,13 @@ import torch
 from sovits_rt.types import Ints
 from tools.demo_voice import acoustic, content, corpus, export, generate_text, t2s
 from tools.demo_voice.corpus import Utterance
+from tools.demo_voice.training import device, save_atomically
 
 HERE = Path(__file__).resolve().parent
 SPEAKERS = {"rms": 1.0, "slt": 0.6}  # flite voice: share of the sentences that it speaks
 GENERATED, SEED = 3400, 1
 STEPS = ("corpus", "content", "t2s", "sovits", "export")
+BEGIN = "begin"  # an extra step behind the first: from the published weights
 TARGET = HERE.parent.parent / "sovits_rt" / "data" / "voices" / "en"
 
 
@@ -64,6 +66,27 @@ def make_sovits(folder: Path) -> None:
     acoustic.train_sovits(folder / "sovits.pt", speakers, codebook, projection)
 
 
+def begin(folder: Path) -> None:
+    """States from the published weights, to train them further instead of beginning anew."""
+    decoder, acoustics = (
+        {name.removeprefix("model."): value.float() for name, value in torch.load(TARGET / file)["weight"].items()}
+        for file in ("t2s.ckpt", "sovits.pth")
+    )
+    hubert = torch.load(TARGET / "hubert" / "pytorch_model.bin")
+    encoder = {f"hubert.{name}": value.float() for name, value in hubert.items()}
+    encoder |= {f"ssl_proj.{name}": acoustics[f"ssl_proj.{name}"] for name in ("weight", "bias")}
+    for step, part, weights, done in (
+        ("content", "encoder", encoder, content.STEPS),
+        ("t2s", "t2s", decoder, 0),
+        ("sovits", "sovits", acoustics, 0),
+    ):
+        save_atomically({"step": done, "parts": {part: weights}, "optimizers": {}}, folder / f"{step}.pt")
+    network = content.ContentEncoder()
+    network.load_state_dict(encoder)
+    book = acoustics["quantizer.vq.layers.0._codebook.embed"]
+    content.make_codes(folder / "codes.pt", network.to(device()).eval(), load_corpus(folder), book)
+
+
 def state(folder: Path, step: str, part: str) -> tuple[dict[str, torch.Tensor], int]:
     """Weights of a training, finished or not, and the steps that it has done."""
     stored = torch.load(folder / f"{step}.pt", map_location="cpu", weights_only=True)
@@ -90,9 +113,9 @@ def main() -> None:
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"some of {', '.join(STEPS)}; all if not given")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; all cores if not given")
     arguments = parser.parse_args()
-    unknown = [step for step in arguments.steps if step not in STEPS]
+    unknown = [step for step in arguments.steps if step not in (*STEPS, BEGIN)]
     if unknown:
-        parser.error(f"{unknown[0]} is not a step; the steps are {', '.join(STEPS)}")
+        parser.error(f"{unknown[0]} is not a step; the steps are {', '.join(STEPS)}, and {BEGIN}")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -102,8 +125,9 @@ def main() -> None:
         "t2s": make_t2s,
         "sovits": make_sovits,
         "export": make_export,
+        "begin": begin,
     }
-    for step in STEPS:
+    for step in (STEPS[0], BEGIN, *STEPS[1:]):
         if step in (arguments.steps or STEPS):
             makers[step](arguments.folder)
 

@@ -238,11 +238,16 @@ def nearest_centres(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(nearest), torch.cat(distance)
 
 
-def make_codes(path: Path, encoder: ContentEncoder, speakers: Sequence[Sequence[Utterance]]) -> None:
-    """Write the codebook and every utterance's codes, tail included, in the order of the speakers."""
+def make_codes(
+    path: Path, encoder: ContentEncoder, speakers: Sequence[Sequence[Utterance]], book: Tensor | None = None
+) -> None:
+    """Write the codebook and every utterance's codes, tail included, in the order of the speakers.
+
+    book: [codes, ssl_dim], one that is there already; else it is made.
+    """
     heard = [hear(encoder, utterance).cpu() for speaker in speakers for utterance in speaker]
     points = torch.cat(heard)
-    book = cluster(points, sizes.CODES)
+    book = cluster(points, sizes.CODES) if book is None else book
     codes = nearest_centres(points, book)[0]
     lengths = torch.tensor([len(each) for each in heard])
     save_atomically({"codebook": book, "codes": codes, "lengths": lengths}, path)

@@ -52,9 +52,11 @@ def train(
         stored = torch.load(path, map_location=device(), weights_only=True)
         first = stored["step"]
         for name, part in parts.items():
-            part.load_state_dict(stored["parts"][name])
+            if name in stored["parts"]:
+                part.load_state_dict(stored["parts"][name])
         for name, optimizer in optimizers.items():
-            optimizer.load_state_dict(stored["optimizers"][name])
+            if name in stored["optimizers"]:  # not in a state that was made from published weights
+                optimizer.load_state_dict(stored["optimizers"][name])
 
     def save(step: int) -> None:
         save_atomically(
