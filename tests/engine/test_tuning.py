@@ -157,8 +157,8 @@ def test_a_broken_step_is_caught_in_settings_that_are_not_exact(paths, monkeypat
     reference = runner(paths, Settings()).run(0)
     original = Decoder.__init__
 
-    def breaking(self, network, step, *, slots):
-        original(self, network, lambda *arguments: step(*arguments).roll(1, dims=-1), slots=slots)
+    def breaking(self, network, step, **options):
+        original(self, network, lambda *arguments: step(*arguments).roll(1, dims=-1), **options)
 
     monkeypatch.setattr(Decoder, "__init__", breaking)
     output = runner(paths, Settings()).run(0)
