@@ -37,6 +37,7 @@ _EXTRAS = {
     "auto": "the language of a text can't be found out (--lang auto)",
     "g2pw": "polyphones are read by pypinyin only",
     "m4a": "m4a and other AAC recordings can't be read",
+    "plots": "pictures of spectrograms can't be drawn",
     "quality": "nothing can listen to speech and count word errors",
 }
 _LANGUAGES = ("zh", "en", "auto")
