@@ -24,6 +24,8 @@ from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import RequestError
 from sovits_rt.limits import check_length
 from sovits_rt.models import Models
+from sovits_rt.nn.sovits import Sovits
+from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise, SentenceNoise
 from sovits_rt.settings import Settings
 from sovits_rt.stages import frontend as bert_frontend
@@ -36,7 +38,6 @@ from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
 from sovits_rt.voices import VoiceCache, voice_key
 
 _TORCH_NAMES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Engine:
@@ -47,12 +48,12 @@ class Engine:
         self._voices = voices
         self._timer = timer
         semantic, acoustic = settings.semantic, settings.acoustic
-        t2s = models.t2s.to(_PRECISIONS[semantic.precision])
-        step = semantic.backend.compile(EntryPoint("t2s_step", t2s.step, varying=("slots", "window")))
+        t2s = models.t2s.to(_weight_format(semantic.precision))
+        step = semantic.backend.compile(_step_of(t2s, semantic.precision))
         self._decoder = Decoder(t2s, cast(Step, step), slots=semantic.slots, timer=timer)
         self._reference = ReferenceEncoder(models.sovits)
-        models.sovits.dec.to(_PRECISIONS[acoustic.precision])
-        generate = acoustic.backend.compile(EntryPoint("vocoder", models.sovits.generate, varying=("frames",)))
+        models.sovits.dec.to(_weight_format(acoustic.precision))
+        generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))
         self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
 
     @classmethod
@@ -272,6 +273,19 @@ class Engine:
             if any(segment.word2ph is not None for segment in prompt.segments):
                 ingredients.append(self._models.digest("bert"))
         return voice_key(ingredients)
+
+
+def _weight_format(precision: str) -> torch.dtype:
+    """Of a network's own weights; formats that a backend makes itself are made from fp32."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _step_of(network: T2S, precision: str) -> EntryPoint:
+    return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"))
+
+
+def _vocoder_of(network: Sovits, precision: str) -> EntryPoint:
+    return EntryPoint("vocoder", network, "generate", precision, varying=("frames",))
 
 
 def sentence_noises(sentences: Sequence[Sentence], seed: int) -> list[SentenceNoise]:

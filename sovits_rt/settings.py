@@ -58,6 +58,14 @@ def _device_unavailable(kind: object, machine: Machine) -> str | None:
     return machine.absent.get(str(kind), "the machine has none")
 
 
+def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> str | None:
+    formats = backend.formats(entry_name)
+    if precision in formats:
+        return None
+    name = type(backend).__name__.lower()
+    return f"{name} runs this in {' or '.join(formats)}, not {precision}" if formats else f"{name} can't run this"
+
+
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 SLOTS = (1, 2, 4, 8, 16, 32)
 
@@ -103,6 +111,9 @@ class SemanticSettings:
         doc="Sentences decoded together (the batch size).",
     )
 
+    def unavailable(self, machine: Machine) -> str | None:
+        return _format_unavailable(self.backend, "t2s_step", self.precision)
+
 
 @dataclass(frozen=True, slots=True)
 class AcousticSettings:
@@ -115,6 +126,9 @@ class AcousticSettings:
         default=WHOLE_SENTENCE_FRAMES,
         doc=f"Frames of 20 ms that the vocoder renders at a time; {WHOLE_SENTENCE_FRAMES} is the whole sentence.",
     )
+
+    def unavailable(self, machine: Machine) -> str | None:
+        return _format_unavailable(self.backend, "vocoder", self.precision)
 
 
 @dataclass(frozen=True, slots=True)

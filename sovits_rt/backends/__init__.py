@@ -2,30 +2,46 @@
 
 A file defines BACKEND, a class with
     unavailable(machine) -> str | None      why it can't be used here, or None
+    formats(entry_name) -> names            the number formats in which it runs that entry point; none if it can't
     compile(entry) -> Callable              the entry point, run this backend's way
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from autotune.machine import Machine
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """What a network offers to a backend: a name and a function of tensors.
+    """What a network offers to a backend: one of its methods, a function of tensors.
 
-    varying: names of the arguments' dimensions that change from call to call.
+    precision: number format that is asked for. "fp32" and "bf16" are also the format of the module's weights; other
+    formats are the backend's to make, from weights in fp32. varying: names of the arguments' dimensions that change
+    from call to call.
     """
 
     name: str
-    function: Callable[..., Any]
+    module: "nn.Module"
+    method: str
+    precision: str = "fp32"
     varying: tuple[str, ...] = ()
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(self.module, self.method)
+        return function
 
 
 class Backend(Protocol):
     @staticmethod
     def unavailable(machine: Machine) -> str | None: ...
+
+    @staticmethod
+    def formats(entry_name: str) -> tuple[str, ...]: ...
 
     def compile(self, entry: EntryPoint) -> Callable[..., Any]: ...

@@ -28,6 +28,10 @@ class Compiled:
             return "torch.compile needs a C++ compiler and none was found"
         return None
 
+    @staticmethod
+    def formats(entry_name: str) -> tuple[str, ...]:
+        return ("fp32", "bf16")
+
     def compile(self, entry: EntryPoint) -> Callable[..., Any]:
         import torch
 

@@ -14,6 +14,10 @@ class Eager:
     def unavailable(machine: Machine) -> str | None:
         return None
 
+    @staticmethod
+    def formats(entry_name: str) -> tuple[str, ...]:
+        return ("fp32", "bf16")
+
     def compile(self, entry: EntryPoint) -> Callable[..., Any]:
         return entry.function
 

@@ -71,7 +71,7 @@ class BackendParity:
     def test_decoder_steps_equal_plain_ones(self, backend, here):
         """Growing batches and windows, as decoding has them; memory is written in place."""
         network = tiny_decoder()
-        step = compiled(backend, EntryPoint("t2s_step", network.step, varying=("slots", "window")))
+        step = compiled(backend, EntryPoint("t2s_step", network, "step", varying=("slots", "window")))
         worst = 0.0
         for slots, window in ((1, 64), (3, 64), (4, 128), (4, 192)):
             arguments, memory, same = step_arguments(network, slots, window)
@@ -83,7 +83,7 @@ class BackendParity:
 
     def test_the_decoder_gives_the_same_tokens(self, backend, here):
         network = tiny_decoder()
-        step = compiled(backend, EntryPoint("t2s_step", network.step, varying=("slots", "window")))
+        step = compiled(backend, EntryPoint("t2s_step", network, "step", varying=("slots", "window")))
         plain = [tokens.tolist() for _, tokens in Decoder(network, network.step, slots=3).decode(jobs())]
         found = [
             tokens.tolist()
@@ -96,7 +96,7 @@ class BackendParity:
         generator = Generator(GeneratorConfig(voice=4, latent=6, channels=32)).eval()
         with torch.no_grad():
             generator.conv_post.weight.mul_(GAIN)
-        generate = compiled(backend, EntryPoint("vocoder", generator.forward, varying=("frames",)))
+        generate = compiled(backend, EntryPoint("vocoder", generator, "forward", varying=("frames",)))
         worst = peak = 0.0
         for frames in (7, 20, 33):
             latent, voice = torch.randn(1, 6, frames), torch.randn(1, 4, 1)
