@@ -42,6 +42,7 @@ def sources(tool):
         "held out": tool.load(tool.HELD_OUT),
         "written": tool.load(tool.HERE / "sentences.txt"),
         "generated": tool.generate(4000, 1),
+        "word strings": tool.word_strings(3000, 1),
     }
 
 
@@ -54,7 +55,9 @@ def phones_of(word):
     return [re.sub(r"\d", "", phone) for phone in english.word(word) or english.name(word) or ()]
 
 
-@pytest.mark.parametrize(("name", "count"), [("held out", 200), ("written", 900), ("generated", 4000)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("held out", 200), ("written", 900), ("generated", 4000), ("word strings", 3000)]
+)
 def test_sentences_are_different_and_well_formed(sources, name, count):
     sentences = sources[name]
     assert len(sentences) == count
@@ -70,7 +73,7 @@ def test_held_out_sentences_are_short_and_of_words_spoken_in_one_way(sources):
         assert [w for w in words_of(sentence) if english.word(w) is None or w in english.homographs] == [], sentence
 
 
-@pytest.mark.parametrize("name", ["written", "generated"])
+@pytest.mark.parametrize("name", ["written", "generated", "word strings"])
 def test_nothing_learned_shares_five_words_with_what_is_held_out(tool, sources, name):
     held_out = {run: each for each in sources["held out"] for run in tool.runs(each)}
     shared = [(each, held_out[run]) for each in sources[name] for run in tool.runs(each) if run in held_out]

@@ -1,5 +1,6 @@
 """The recipe of the bundled voices: alignment, features, codes, and that an interrupted training goes on as if not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,19 @@ def test_teacher_forcing_gives_the_logits_of_synthesis() -> None:
 def test_an_example_says_of_every_token_what_follows() -> None:
     codes = np.arange(25)  # ten of the utterance, fifteen of the silence behind it
     made = t2s.example([(utterance(), codes)], np.random.default_rng(1))
-    assert np.array_equal(made.tokens, made.wanted[:-1])
+    assert len(made.tokens) == len(made.wanted) - 1
     assert made.wanted[-1] == sizes.CODES
     assert len(made.path) == len(made.wanted)
     assert made.path[-1] == len(made.phones) - 1
+
+
+def test_some_tokens_are_read_wrong_and_none_is_wanted_wrong() -> None:
+    speaker = [(utterance(tokens=50), np.arange(65))]
+    made = [t2s.example(speaker, np.random.default_rng(seed)) for seed in range(50)]
+    wrong = np.array([np.mean(each.tokens != each.wanted[:-1]) for each in made])
+    assert 0.3 * t2s.CORRUPTED < wrong.mean() < 0.7 * t2s.CORRUPTED
+    assert wrong.max() < 1.5 * t2s.CORRUPTED
+    assert all(set(each.wanted[:-1]) <= set(range(65)) and each.wanted[-1] == sizes.CODES for each in made)
 
 
 def test_a_training_that_was_cut_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
@@ -127,3 +137,38 @@ def test_the_spectral_loss_is_zero_for_equal_sound_only() -> None:
     wave = torch.randn(1, 4096, generator=torch.Generator().manual_seed(1)) * 0.1
     assert acoustic.spectral_loss(wave, wave) == 0
     assert acoustic.spectral_loss(wave, wave * 0.5) > 0.1
+
+
+@pytest.mark.parametrize("hertz", [110.0, 190.0])
+def test_the_probe_is_told_of_pitch_voicing_and_loudness(hertz: float) -> None:
+    spoken = utterance(tokens=20)
+    time = np.arange(len(spoken.wave) // 2) / corpus.RATE  # the second half is silence
+    tone = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 6)) * 6000
+    told = acoustic.probed(replace(spoken, wave=np.pad(tone, (0, len(time))).astype(np.int16))).float()
+    assert told.shape == (content.MELS + 2, 40)
+    loudness, pitch, voiced = told[: content.MELS].mean(dim=0), told[-2], told[-1]
+    assert voiced[2:17].all()
+    assert not voiced[23:].any()
+    assert torch.allclose(128 * 2 ** pitch[2:17], torch.tensor(hertz), rtol=0.02)
+    assert loudness[2:17].min() > loudness[23:].max() + 1
+
+
+def test_the_probe_counts_real_frames_and_pitch_only_where_there_is_one() -> None:
+    probe = acoustic.Probe(4)
+    mean, wanted = torch.randn(2, 4, 6), torch.randn(2, content.MELS + 2, 6)
+    wanted[:, -1] = torch.tensor([1.0, 1, 0, 0, 1, 1])
+    real = torch.arange(6)[None, None] < torch.tensor([6, 3])[:, None, None]
+    before = probe(mean, wanted, real)
+    wanted[1, :, 3:] += 100  # not real
+    wanted[:, -2, 2:4] += 100  # not voiced
+    assert all(torch.equal(before[name], value) for name, value in probe(mean, wanted, real).items())
+
+
+def test_discriminators_learn_to_tell_noise_from_a_tone() -> None:
+    torch.manual_seed(0)
+    judges = acoustic.Discriminators()
+    optimizer = torch.optim.AdamW(judges.parameters(), lr=2e-3)
+    tone = torch.sin(2 * torch.pi * 110 * torch.arange(4000) / corpus.RATE).repeat(2, 1) * 0.3
+    generator = torch.Generator().manual_seed(1)
+    said = [acoustic.judge(judges, optimizer, torch.randn(2, 4000, generator=generator) * 0.2, tone) for _ in range(12)]
+    assert said[-1]["wrong"] < 0.6 * said[0]["wrong"]

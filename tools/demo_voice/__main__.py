@@ -5,6 +5,7 @@ sovits may run side by side, and export takes them as they are. README.md says w
 """
 
 import argparse
+import itertools
 import os
 from pathlib import Path
 
@@ -17,27 +18,31 @@ from tools.demo_voice.training import device, save_atomically
 
 HERE = Path(__file__).resolve().parent
 SPEAKERS = {"rms": 1.0, "slt": 0.6}  # flite voice: share of the sentences that it speaks
-GENERATED, SEED = 3400, 1
+GENERATED, WORD_STRINGS, SEED = 3400, 3000, 1
+PARTS = ("sentences", "words")
 STEPS = ("corpus", "content", "t2s", "sovits", "export")
 BEGIN = "begin"  # an extra step behind the first: from the published weights
 TARGET = HERE.parent.parent / "sovits_rt" / "data" / "voices" / "en"
 
 
 def make_corpus(folder: Path) -> None:
-    sentences = [*generate_text.load(HERE / "sentences.txt"), *generate_text.generate(GENERATED, SEED)]
-    for voice, share in SPEAKERS.items():
-        path = folder / f"{voice}.npz"
+    texts = (
+        [*generate_text.load(HERE / "sentences.txt"), *generate_text.generate(GENERATED, SEED)],
+        generate_text.word_strings(WORD_STRINGS, SEED),
+    )
+    for (voice, share), (part, sentences) in itertools.product(SPEAKERS.items(), zip(PARTS, texts, strict=True)):
+        path = folder / f"{voice}-{part}.npz"
         if not path.exists():
             every = round(1 / (1 - share)) if share < 1 else 0
             kept = [each for index, each in enumerate(sentences) if not every or index % every]
             utterances = corpus.build(kept, voice, processes=os.cpu_count() or 1)
             corpus.save(utterances, path)
             minutes = sum(len(each.wave) for each in utterances) / corpus.RATE / 60
-            print(f"{voice}: {len(utterances)} utterances, {minutes:.0f} minutes", flush=True)
+            print(f"{voice}, {part}: {len(utterances)} utterances, {minutes:.0f} minutes", flush=True)
 
 
 def load_corpus(folder: Path) -> list[list[Utterance]]:
-    return [corpus.load(folder / f"{voice}.npz") for voice in SPEAKERS]
+    return [corpus.load(*(folder / f"{voice}-{part}.npz" for part in PARTS)) for voice in SPEAKERS]
 
 
 def make_content(folder: Path) -> None:

@@ -1,11 +1,14 @@
 """Training of SoVITS: codes, phones and a style to sound.
 
 Upstream trains a variational autoencoder. Here encoder, flow and generator learn as one to say the codes, from the
-prior as at synthesis: with spectrogram losses at several resolutions first, then also against discriminators that look
-at spectrograms (Jang et al. 2021, "UnivNet").
+prior as at synthesis. What they are told: spectrograms at several resolutions; of the whole utterance also the mel
+spectrum, pitch and voicing, read off the prior's mean by a linear probe (without it the encoder hears of pitch only
+through what a short segment sounds like); and what discriminators say that look at spectrograms (Jang et al. 2021,
+"UnivNet") and at every n-th sample (Kong et al. 2020, "HiFi-GAN").
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +23,22 @@ from sovits_rt.audio.resample import windowed_sinc
 from sovits_rt.nn.sovits import FRAMES_PER_TOKEN, Sovits, sample_prior
 from sovits_rt.types import Ints
 from tools.demo_voice import sizes
-from tools.demo_voice.content import SAMPLES
+from tools.demo_voice.content import FFT, MELS, SAMPLES, mel_filters, pitch
 from tools.demo_voice.corpus import RATE, Utterance
-from tools.demo_voice.training import device, padded, train
+from tools.demo_voice.training import device, half, padded, train
 
-BATCH, STEPS, PEAK = 8, 3200, 8e-4
+BATCH, STEPS, PEAK = 8, 4000, 6e-4
 SEGMENT, EDGE = 28, 14  # latent frames that are heard, and those around them that the flow may see
 SAMPLES_PER_FRAME = SAMPLES // FRAMES_PER_TOKEN
 NOISE_SCALE = 0.5
-RESOLUTIONS = ((128, 32), (256, 64), (512, 128), (1024, 256), (2048, 512))  # FFT and hop
+# FFT and hop. Shorter windows see the single pulses of a voice, whose places nothing can tell: what minimises their
+# loss is a voice without pulses.
+RESOLUTIONS = ((512, 128), (1024, 256), (2048, 512))
 MOST_TOKENS = 110
 STYLES, STYLE_SECONDS = 24, 3.0
-ADVERSARIAL_AFTER = 1.0  # share of the steps
+PROBED = {"mel": 0.5, "pitch": 4.0, "voiced": 0.3}
+PERIODS = (2, 3, 5, 7, 11)
+JUDGES_FROM, FOOLED_FROM = 0.06, 0.1  # share of the steps: discriminators learn, then they are listened to
 ADVERSARIAL, MATCHING = 0.1, 0.5
 
 
@@ -68,16 +75,71 @@ class SpectrogramDiscriminator(nn.Module):
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.1)
             seen.append(x)
-        return [*seen, self.last(x)]
+        return [*seen, self.last(x).float()]
+
+
+class PeriodDiscriminator(nn.Module):
+    """Sees every `period`-th sample beside its neighbours: what repeats stands in columns."""
+
+    def __init__(self, period: int, channels: Sequence[int] = (1, 16, 32, 64, 64)) -> None:
+        super().__init__()
+        self.period = period
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), padding=(2, 0))) for a, b in pairwise(channels)
+        )
+        self.last = weight_norm(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, wave: Tensor) -> list[Tensor]:
+        rows = wave.shape[1] // self.period
+        x = wave[:, : rows * self.period].view(len(wave), 1, rows, self.period)
+        seen = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.1)
+            seen.append(x)
+        return [*seen, self.last(x).float()]
 
 
 class Discriminators(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(SpectrogramDiscriminator(fft, hop) for fft, hop in RESOLUTIONS[1:4])
+        spectral = [SpectrogramDiscriminator(fft, hop) for fft, hop in RESOLUTIONS]
+        self.parts = nn.ModuleList([*spectral, *(PeriodDiscriminator(period) for period in PERIODS)])
 
     def forward(self, wave: Tensor) -> list[list[Tensor]]:
         return [part(wave) for part in self.parts]
+
+
+class Probe(nn.Module):
+    """Reads mel spectrum, pitch and voicing off the prior's mean; only training needs it."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.read = nn.Conv1d(latent, MELS + 2, 1)
+
+    def forward(self, mean: Tensor, wanted: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """mean: [B, latent, T]; wanted: [B, MELS + 2, T] as `probed` gives it; real: bool [B, 1, T]. Losses by name."""
+        found = self.read(mean)
+        voiced = wanted[:, MELS + 1 :]
+        frames, sounding = real.sum(), (real * voiced).sum().clamp(min=1)
+        doubt = F.binary_cross_entropy_with_logits(found[:, MELS + 1 :], voiced, reduction="none")
+        return {
+            "mel": ((found[:, :MELS] - wanted[:, :MELS]).abs() * real).sum() / frames / MELS,
+            "pitch": ((found[:, MELS : MELS + 1] - wanted[:, MELS : MELS + 1]).abs() * real * voiced).sum() / sounding,
+            "voiced": (doubt * real).sum() / frames,
+        }
+
+
+def probed(utterance: Utterance) -> Tensor:
+    """float16 [MELS + 2, frames of 20 ms]: logarithm of the mel spectrum, pitch in octaves from 128 Hz, voicing."""
+    wave = torch.from_numpy(utterance.wave.astype(np.float32) / 32768)
+    frames, hop = utterance.tokens * FRAMES_PER_TOKEN, SAMPLES_PER_FRAME
+    edge = (FFT - hop) // 2
+    padded_wave = F.pad(wave, (edge, FFT))[: frames * hop + 2 * edge]
+    power = torch.stft(padded_wave, FFT, hop, window=torch.hann_window(FFT), center=False, return_complex=True)
+    mel = (mel_filters().T @ power.abs().square() + 1e-4).log() / 2
+    tone = pitch(wave, frames, hop)
+    height = (tone[:, 0] / np.log(2) - 7) * tone[:, 1]
+    return torch.cat([mel, height[None], tone[None, :, 1]]).half()
 
 
 def styles(speaker: Sequence[Utterance], random: np.random.Generator) -> list[Tensor]:
@@ -104,20 +166,25 @@ def train_sovits(
     network.ssl_proj.load_state_dict(projection)
     network.ssl_proj.requires_grad_(False)
     network.to(device())
+    probe = Probe(sizes.sovits().text.latent).to(device())
     judges = Discriminators().to(device())
     optimizers = {
-        "network": torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=PEAK, betas=(0.8, 0.99)),
+        "network": torch.optim.AdamW(
+            [p for p in (*network.parameters(), *probe.parameters()) if p.requires_grad], lr=PEAK, betas=(0.8, 0.99)
+        ),
         "judges": torch.optim.AdamW(judges.parameters(), lr=PEAK / 2, betas=(0.8, 0.99)),
     }
     references = [styles([each for each, _ in speaker], np.random.default_rng(3)) for speaker in speakers]
     usable = [[pair for pair in speaker if SEGMENT < 2 * pair[0].tokens <= 2 * MOST_TOKENS] for speaker in speakers]
+    facts = [[probed(utterance) for utterance, _ in speaker] for speaker in usable]
     shares = np.array([len(each) for each in usable]) / sum(len(each) for each in usable)
 
     def step_of(step: int) -> dict[str, Tensor]:
         random = np.random.default_rng([3, step])
         generator = torch.Generator().manual_seed(step)
         whose = random.choice(len(usable), BATCH, p=shares)
-        chosen = [usable[speaker][int(random.integers(len(usable[speaker])))] for speaker in whose]
+        drawn = [(speaker, int(random.integers(len(usable[speaker])))) for speaker in whose]
+        chosen = [usable[speaker][index] for speaker, index in drawn]
         bins = sizes.VERSION.style_bins
         style = torch.stack([references[speaker][int(random.integers(STYLES))][:bins] for speaker in whose])
         codes = padded([torch.from_numpy(each[: spoken.tokens]) for spoken, each in chosen]).to(device())
@@ -129,6 +196,8 @@ def train_sovits(
 
         voice = network.encode_reference(style.to(device()))
         mean, log_deviation = network.encode_text(codes, phones, voice, 1.0, real, spelled)
+        wanted = padded([facts[speaker][index].T for speaker, index in drawn]).transpose(1, 2).float().to(device())
+        told = probe(mean, wanted, real.repeat_interleave(FRAMES_PER_TOKEN, dim=2))
         noise = torch.randn(mean.shape, generator=generator).to(device())
         prior = sample_prior(mean, log_deviation.clamp(max=2.0), noise, NOISE_SCALE)
         frames = lengths.numpy() * FRAMES_PER_TOKEN
@@ -138,7 +207,8 @@ def train_sovits(
         cut = torch.stack([outer[row, :, at : at + SEGMENT + 2 * EDGE] for row, at in enumerate(starts)])
         kept = torch.stack([inside[row, :, at : at + SEGMENT + 2 * EDGE] for row, at in enumerate(starts)])
         latent = network.latent(cut, voice, kept)[..., EDGE : EDGE + SEGMENT]
-        ours = network.generate(latent, voice)[:, 0]
+        with half():
+            ours = network.generate(latent, voice)[:, 0].float()
         theirs = torch.stack(
             [
                 torch.from_numpy(
@@ -148,31 +218,34 @@ def train_sovits(
             ]
         ).to(device())
         spectral = spectral_loss(ours, theirs)
-        report = {"spectral": spectral.detach()}
-        loss = spectral
-        if step >= ADVERSARIAL_AFTER * steps:
-            told = judge(judges, optimizers["judges"], ours, theirs)
-            loss = loss + told["fooling"] * ADVERSARIAL + told["matching"] * MATCHING
-            report |= {name: value.detach() for name, value in told.items()}
+        report = {"spectral": spectral.detach(), **{name: value.detach() for name, value in told.items()}}
+        loss = spectral + sum(told[name] * weight for name, weight in PROBED.items())
+        if step >= JUDGES_FROM * steps:
+            said = judge(judges, optimizers["judges"], ours, theirs)
+            if step >= FOOLED_FROM * steps:
+                loss = loss + said["fooling"] * ADVERSARIAL + said["matching"] * MATCHING
+            report |= {name: value.detach() for name, value in said.items()}
         optimizers["network"].zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizers["network"].step()
         return report
 
-    train(path, {"sovits": network, "judges": judges}, optimizers, step_of, steps=steps, peak=PEAK)
+    train(path, {"sovits": network, "probe": probe, "judges": judges}, optimizers, step_of, steps=steps, peak=PEAK)
     return network.eval().requires_grad_(False)
 
 
 def judge(judges: Discriminators, optimizer: torch.optim.Optimizer, ours: Tensor, theirs: Tensor) -> dict[str, Tensor]:
     """One update of the discriminators (least squares), and what they then say of the generator's sound."""
-    pairs = zip(judges(ours.detach()), judges(theirs), strict=True)
+    with half():
+        pairs = zip(judges(ours.detach()), judges(theirs), strict=True)
     wrong = torch.stack([(false[-1].square().mean() + (1 - true[-1]).square().mean()) for false, true in pairs]).sum()
     optimizer.zero_grad()
     wrong.backward()
     optimizer.step()
     judges.requires_grad_(False)
-    false, true = judges(ours), judges(theirs)
+    with half():
+        false, true = judges(ours), judges(theirs)
     judges.requires_grad_(True)
     fooling = torch.stack([(1 - each[-1]).square().mean() for each in false]).sum()
     features = [(a, b) for x, y in zip(false, true, strict=True) for a, b in zip(x[:-1], y[:-1], strict=True)]

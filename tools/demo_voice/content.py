@@ -82,13 +82,14 @@ def envelope(wave: Tensor, tokens: int) -> Tensor:
     return torch.cat([cepstra.mean(dim=1), cepstra[:, 1] - cepstra[:, 0]], dim=1)
 
 
-def pitch(wave: Tensor, tokens: int) -> Tensor:
-    """wave: [samples]. Returns [tokens, 2]: logarithm of the fundamental in Hz (0 where unvoiced), and 1 where voiced.
+def pitch(wave: Tensor, tokens: int, hop: int = SAMPLES) -> Tensor:
+    """wave: [samples]. Returns [tokens, 2], one row each `hop` samples: logarithm of the fundamental in Hz (0 where
+    unvoiced), and 1 where voiced.
 
     By the first high peak of the normalised autocorrelation (Boersma 1993).
     """
     size = 2 * SAMPLES
-    frames = F.pad(wave, (SAMPLES // 2, size))[: (tokens + 1) * SAMPLES].unfold(0, size, SAMPLES)
+    frames = F.pad(wave, ((size - hop) // 2, size))[: (tokens - 1) * hop + size].unfold(0, size, hop)
     frames = (frames - frames.mean(dim=1, keepdim=True)) * torch.hann_window(size)
     spectrum = torch.fft.rfft(frames, 2 * size)
     correlation = torch.fft.irfft(spectrum.abs().square())[:, :size]

@@ -176,7 +176,11 @@ def save(utterances: Sequence[Utterance], path: Path) -> None:
     temporary.replace(path)
 
 
-def load(path: Path) -> list[Utterance]:
+def load(*paths: Path) -> list[Utterance]:
+    return [utterance for path in paths for utterance in _stored(path)]
+
+
+def _stored(path: Path) -> list[Utterance]:
     with np.load(path) as stored:
         of_phones = np.cumsum(stored["phone_counts"])[:-1]
         of_waves = np.cumsum(stored["wave_lengths"])[:-1]

@@ -12,13 +12,17 @@ import random
 import re
 from pathlib import Path
 
+import wordsegment
 import yaml
+
+from sovits_rt.text.en.lexicon import load as load_lexicon
 
 HERE = Path(__file__).resolve().parent
 WORDS = HERE / "words.yaml"
 HELD_OUT = HERE.parents[1] / "sovits_rt" / "data" / "evaluation" / "sentences.txt"
 SHARED_WORDS = 5  # this many consecutive words in common with a held-out sentence are too many
 DIGIT_STRINGS = 0.08  # share of all sentences
+COMMON = 20_000
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
@@ -139,6 +143,21 @@ def generate(count: int, seed: int) -> list[str]:
         if held_out.isdisjoint(runs(sentence)):
             sentences[sentence] = None
     return list(sentences)
+
+
+def word_strings(count: int, seed: int) -> list[str]:
+    """`count` strings of 3 to 8 words that have nothing to do with each other; the same ones for the same seed.
+
+    Words of the frontend's dictionary that wordsegment counts among the COMMON most frequent, all alike: with the word
+    lists alone a decoder learns their words rather than how sounds follow each other.
+    """
+    wordsegment.load()
+    lexicon = load_lexicon()
+    frequent = sorted(wordsegment.UNIGRAMS, key=wordsegment.UNIGRAMS.__getitem__, reverse=True)[:COMMON]
+    common = sorted(word for word in frequent if len(word) > 1 and lexicon.word(word) is not None)
+    rng = random.Random(seed)
+    strings = [" ".join(rng.sample(common, rng.randint(3, 8))) for _ in range(count)]
+    return [each[0].upper() + each[1:] + rng.choice((".", ".", ".", "?")) for each in strings]
 
 
 def main() -> None:

@@ -19,11 +19,12 @@ from sovits_rt.nn.t2s import T2S
 from sovits_rt.types import Ints
 from tools.demo_voice import sizes
 from tools.demo_voice.corpus import Utterance
-from tools.demo_voice.training import device, padded, train
+from tools.demo_voice.training import device, half, padded, train
 
-BATCH, STEPS, PEAK = 16, 4600, 1e-3
+BATCH, STEPS, PEAK = 16, 8000, 1e-3
 GUIDED_LAYERS, GUIDANCE = (2, 3, 4), 0.5
 PAIRED = 0.7  # share of examples with a prompt in front
+CORRUPTED = 0.2  # at most this share of the tokens that are read is wrong: what is spoken next follows from the text
 IGNORED = -100
 
 
@@ -49,7 +50,9 @@ def example(speaker: Sequence[tuple[Utterance, Ints]], random: np.random.Generat
         path = np.concatenate([before, silence, path + len(prompt.phones)])
         phones = np.concatenate([prompt.phones, phones])
         wanted = np.concatenate([heard, wanted])
-    return Example(phones, wanted[:-1], wanted, path)
+    tokens = wanted[:-1]
+    wrong = random.random(len(tokens)) < random.uniform(0, CORRUPTED)
+    return Example(phones, np.where(wrong, random.permutation(tokens), tokens), wanted, path)
 
 
 def forward(network: T2S, phones: Tensor, texts: Tensor, tokens: Tensor, audios: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -108,8 +111,9 @@ def train_t2s(path: Path, speakers: Sequence[Sequence[tuple[Utterance, Ints]]], 
         place = padded([torch.from_numpy(each.path) for each in batch], IGNORED).to(device())
         texts = torch.tensor([len(each.phones) for each in batch], device=device())
         audios = torch.tensor([len(each.tokens) for each in batch], device=device())
-        logits, guides = forward(network, phones, texts, tokens, audios)
-        loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
+        with half():
+            logits, guides = forward(network, phones, texts, tokens, audios)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
         known = place != IGNORED
         at = place.clamp(min=0)[..., None]
         astray = torch.stack([-guide.gather(2, at)[..., 0][known].clamp(min=-8).mean() for guide in guides]).mean()

@@ -19,6 +19,13 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def half() -> torch.autocast:
+    """Matrices and convolutions in bfloat16 where the hardware has it: nearly twice as fast."""
+    where = device().type
+    native = where != "cpu" or any("bf16" in name and has for name, has in torch.cpu.get_capabilities().items())
+    return torch.autocast(where, torch.bfloat16, enabled=native)
+
+
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(dict(content), temporary)
