@@ -27,19 +27,21 @@ from tools.demo_voice.content import FFT, MELS, SAMPLES, mel_filters, pitch
 from tools.demo_voice.corpus import RATE, Utterance
 from tools.demo_voice.training import device, half, padded, train
 
-BATCH, STEPS, PEAK = 8, 4000, 6e-4
+BATCH, STEPS, PEAK = 8, 3100, 6e-4
 SEGMENT, EDGE = 28, 14  # latent frames that are heard, and those around them that the flow may see
 SAMPLES_PER_FRAME = SAMPLES // FRAMES_PER_TOKEN
 NOISE_SCALE = 0.5
-# FFT and hop. Shorter windows see the single pulses of a voice, whose places nothing can tell: what minimises their
-# loss is a voice without pulses.
+# FFT and hop. Short windows see the single pulses of a voice, whose places nothing can tell: what minimises their loss
+# is a voice without pulses. They count where there is no voice.
 RESOLUTIONS = ((512, 128), (1024, 256), (2048, 512))
+SHORT = ((128, 32), (256, 64))
 MOST_TOKENS = 110
 STYLES, STYLE_SECONDS = 24, 3.0
 PROBED = {"mel": 0.5, "pitch": 4.0, "voiced": 0.3}
 PERIODS = (2, 3, 5, 7, 11)
 JUDGES_FROM, FOOLED_FROM = 0.06, 0.1  # share of the steps: discriminators learn, then they are listened to
-ADVERSARIAL, MATCHING = 0.1, 0.5
+ADVERSARIAL, MATCHING = 0.1, 5.0
+LOUDER = 4.0  # what discriminators hear is brought near full scale
 
 
 def magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
@@ -49,13 +51,20 @@ def magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
     return (spectrum.real.square() + spectrum.imag.square() + 1e-7).sqrt()
 
 
-def spectral_loss(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Logarithmic and relative linear distance of the spectrograms, over all resolutions (Yamamoto et al. 2020)."""
+def spectral_loss(ours: Tensor, theirs: Tensor, voiced: Tensor) -> Tensor:
+    """Logarithmic and relative linear distance of the spectrograms, over all resolutions (Yamamoto et al. 2020).
+
+    ours, theirs: [B, samples]. voiced: [B, T], 1 or 0 for each of T equal parts.
+    """
     losses = []
     for fft, hop in RESOLUTIONS:
         a, b = magnitudes(ours, fft, hop), magnitudes(theirs, fft, hop)
         far = (a - b).norm(dim=(1, 2)) / b.norm(dim=(1, 2)).clamp(min=0.3)
         losses.append(F.l1_loss((a + 1e-3).log(), (b + 1e-3).log()) + 0.5 * far.mean())
+    for fft, hop in SHORT:
+        a, b = magnitudes(ours, fft, hop), magnitudes(theirs, fft, hop)
+        counted = 1 - F.interpolate(voiced[:, None], a.shape[2], mode="nearest")
+        losses.append((((a + 1e-3).log() - (b + 1e-3).log()).abs() * counted).mean())
     return torch.stack(losses).mean()
 
 
@@ -91,7 +100,7 @@ class PeriodDiscriminator(nn.Module):
 
     def forward(self, wave: Tensor) -> list[Tensor]:
         rows = wave.shape[1] // self.period
-        x = wave[:, : rows * self.period].view(len(wave), 1, rows, self.period)
+        x = wave[:, : rows * self.period].view(len(wave), 1, rows, self.period) * LOUDER
         seen = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.1)
@@ -217,7 +226,8 @@ def train_sovits(
                 for (spoken, _), at in zip(chosen, starts, strict=True)
             ]
         ).to(device())
-        spectral = spectral_loss(ours, theirs)
+        voiced = torch.stack([each[-1, at : at + SEGMENT] for each, at in zip(wanted, starts, strict=True)])
+        spectral = spectral_loss(ours, theirs, voiced)
         report = {"spectral": spectral.detach(), **{name: value.detach() for name, value in told.items()}}
         loss = spectral + sum(told[name] * weight for name, weight in PROBED.items())
         if step >= JUDGES_FROM * steps:
