@@ -24,7 +24,7 @@ from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import RequestError
 from sovits_rt.limits import check_length
 from sovits_rt.models import Models
-from sovits_rt.nn.sovits import Sovits
+from sovits_rt.nn.hifigan import Generator
 from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise, SentenceNoise
 from sovits_rt.settings import Settings
@@ -53,7 +53,7 @@ class Engine:
         self._decoder = Decoder(t2s, cast(Step, step), slots=semantic.slots, timer=timer)
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_weight_format(acoustic.precision))
-        generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))
+        generate = acoustic.backend.compile(_vocoder_of(models.sovits.dec, acoustic.precision))
         self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
 
     @classmethod
@@ -284,8 +284,8 @@ def _step_of(network: T2S, precision: str) -> EntryPoint:
     return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"))
 
 
-def _vocoder_of(network: Sovits, precision: str) -> EntryPoint:
-    return EntryPoint("vocoder", network, "generate", precision, varying=("frames",))
+def _vocoder_of(network: Generator, precision: str) -> EntryPoint:
+    return EntryPoint("vocoder", network, "forward", precision, varying=("frames",))
 
 
 def sentence_noises(sentences: Sequence[Sentence], seed: int) -> list[SentenceNoise]:
