@@ -66,6 +66,18 @@ def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> st
     return f"{name} runs this in {' or '.join(formats)}, not {precision}" if formats else f"{name} can't run this"
 
 
+def _overlap_unavailable(share: object, machine: Machine) -> str | None:
+    if share not in OVERLAP_SHARES:
+        return None
+    cores = machine.usable_cores
+    if cores < 2:
+        return "there is but one core to share"
+    threads = max(1, round(cores * float(str(share))))
+    same = [each for each in OVERLAP_SHARES if each > str(share) and max(1, round(cores * float(each))) == threads]
+    return f"gives the decoder as many threads here as {same[0]}" if same else None
+
+
+OVERLAP_SHARES = ("0.5", "0.25")
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 SLOTS = (1, 2, 4, 8, 16, 32)
 
@@ -92,6 +104,12 @@ class ProcessSettings:
         doc="CPU threads, as a share of the usable cores.",
         available=_share_unavailable,
     )
+    overlap: str = knob(
+        Choice(("serial", "shared", *OVERLAP_SHARES)),
+        default="serial",
+        doc="Decode while rendering: no, with all threads for both, or with this share of them for the decoder.",
+        available=_overlap_unavailable,
+    )
     wait_policy: str = knob(
         Choice(("passive", "brief", "active")),
         default="brief",
@@ -109,6 +127,11 @@ class SemanticSettings:
         Choice(SLOTS),
         default=4,
         doc="Sentences decoded together (the batch size).",
+    )
+    order: str = knob(
+        Choice(("text", "longest")),
+        default="text",
+        doc="Which sentences are decoded first: as in the text, or after the first one the longest (for files).",
     )
 
     def unavailable(self, machine: Machine) -> str | None:
@@ -132,10 +155,22 @@ class AcousticSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What is heard, and when."""
+
+    first_window: int = knob(
+        Choice((16, 32, 64, 128, WHOLE_SENTENCE_FRAMES)),
+        default=32,
+        doc="Frames of 20 ms of a text's first sentence that are given out before its rest is rendered.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     process: ProcessSettings = field(default_factory=ProcessSettings)
     semantic: SemanticSettings = field(default_factory=SemanticSettings)
     acoustic: AcousticSettings = field(default_factory=AcousticSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
 
 
 def untuned(machine: Machine) -> Settings:
