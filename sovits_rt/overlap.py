@@ -1,7 +1,8 @@
 """Two stages side by side: sentences are decoded ahead on a thread of their own while finished ones are rendered.
 
 Decoding a few sentences is bound by memory, rendering by arithmetic, so on several cores one costs the other little.
-What is said and in which order does not depend on it. The mode (`process.overlap`) is "serial", "shared" (both stages
+What is said and in which order does not depend on it; samples are the same to the bit in "shared", and up to rounding
+where the number of threads changes along the way. The mode (`process.overlap`) is "serial", "shared" (both stages
 may use all threads), or the share of the threads that the decoder keeps while something is being rendered; a stage
 that is alone has them all. torch counts threads per calling thread, so each stage sets its own.
 """
