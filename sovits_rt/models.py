@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sovits_rt import checkpoints
 from sovits_rt.checkpoints.layout import ModelPaths
@@ -31,6 +32,20 @@ from sovits_rt.text.zh.polyphones import PolyphoneModel
 UPSTREAM_TOKENS_PER_SECOND = 50  # upstream counts its limit with this rate, although tokens come 25 times a second
 STEP_LIMIT = 1499  # upstream's loop ends after 1500 steps and drops the last token
 Network = TypeVar("Network", bound=nn.Module)
+_INITIAL_VALUES = (torch.Tensor.normal_, torch.Tensor.uniform_)
+
+
+class _WithoutInitialValues(TorchFunctionMode):
+    """Random initial values are left out: they are overwritten at once, and on the meta device the first normal_ alone
+    makes torch import its compiler and sympy, which takes longer than reading the weights."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in _INITIAL_VALUES or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 class Stored(Protocol):
@@ -97,7 +112,7 @@ class Models:
     def _build(self, build: Callable[[], Network], stored: Stored, unused: tuple[str, ...] = ()) -> Network:
         """unused: names that the file may have and the network has not."""
         try:
-            with torch.device("meta"):  # no time is spent on initial values that are overwritten at once
+            with torch.device("meta"), _WithoutInitialValues():
                 network = build()
         except ValueError as error:
             raise CheckpointError(f"{stored.path} can't be built: {error}") from error
