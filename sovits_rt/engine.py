@@ -78,7 +78,8 @@ class Engine:
         """
         chosen = Settings() if settings is None else settings
         with timer.span(Stage.LOAD):
-            models = Models(paths, torch.device(_TORCH_NAMES[chosen.process.device]))
+            device = torch.device(_TORCH_NAMES[chosen.process.device])
+            models = Models(paths, device, _weight_format(chosen.semantic.precision))
             return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)
 
     @property
@@ -137,6 +138,8 @@ class Engine:
         tokens: Ints = np.zeros(0, np.int64)
         if hubert is not None:
             tokens = self._reference.prompt_tokens(main.wav16k, hubert)
+        del speaker, hubert
+        self._models.forget_references()
         return Voice(
             made_for=self._models.sovits_digest,
             prompt_phones=np.array([] if prompt is None else prompt.ids, np.int64),
@@ -203,7 +206,7 @@ class Engine:
         lengths = [len(sentences[index].ids) for index in spoken]
         order = admission_order(lengths, longest_first=self._settings.semantic.order == "longest")
         yield from self._semantic.decode(
-            (spoken[place] for place in order),
+            [spoken[place] for place in order],
             lambda index: self._job(index, sentences[index], noises[index], request),
         )
 
@@ -262,7 +265,7 @@ class Engine:
         """
         request = Request("", "", voice)
         job = self._job(0, sentence, SentenceNoise(0, sentence.ids, 0), request)
-        return self._semantic.decoder.forced_logits(job, tokens, stepped=stepped)
+        return self._semantic.widest().forced_logits(job, tokens, stepped=stepped)
 
     def _check(self, sentences: Sequence[Sentence], voice: Voice) -> None:
         if voice.made_for != self._models.sovits_digest:

@@ -1,7 +1,7 @@
-"""The networks of one pair of checkpoints, built when they are first needed and kept.
+"""The networks of one pair of checkpoints, built when they are first needed.
 
 Decoder and SoVITS are built at once, since nothing works without them. HuBERT and the speaker network serve only the
-preparation of a voice, BERT only Chinese text.
+preparation of a voice and are forgotten after it, BERT serves only Chinese text and is kept.
 """
 
 from collections.abc import Callable
@@ -61,13 +61,16 @@ class Stored(Protocol):
 class Models:
     """Raises CheckpointError where a file is missing, damaged, of another kind, or does not go with its partner.
 
-    max_tokens: the most that a sentence may have, by the checkpoint and by upstream's loop.
+    decoder_format: of the decoder's weights, which are never held in another one. max_tokens: the most that a sentence
+    may have, by the checkpoint and by upstream's loop.
     """
 
-    def __init__(self, paths: ModelPaths, device: torch.device) -> None:
+    def __init__(self, paths: ModelPaths, device: torch.device, decoder_format: torch.dtype = torch.float32) -> None:
         self._paths = paths
         self._device = device
         t2s = checkpoints.load_t2s(paths.require("gpt", "always"))
+        # Built before the other file is read, so that memory never holds both of them beside both networks.
+        self.t2s = self._build(lambda: T2S(_t2s_config(t2s), positions=MAX_PHONES).to(decoder_format), t2s)
         sovits = checkpoints.load_sovits(paths.require("sovits", "always"))
         checkpoints.check_pairing(t2s, sovits)
         self.version = sovits.version
@@ -75,7 +78,6 @@ class Models:
         self.sample_rate = sovits.config.sampling_rate
         self._ssl_dim = sovits.config.ssl_dim
         self.max_tokens = min(int(t2s.config.max_sec * UPSTREAM_TOKENS_PER_SECOND), STEP_LIMIT)
-        self.t2s = self._build(lambda: T2S(_t2s_config(t2s), positions=MAX_PHONES), t2s)
         self.sovits = self._build(lambda: Sovits(_sovits_config(sovits)), sovits, UNUSED)
 
     @cached_property
@@ -104,6 +106,11 @@ class Models:
         """None if no folder of g2pW is known: Chinese readings then come from pypinyin."""
         return load_polyphones(self._paths)
 
+    def forget_references(self) -> None:
+        """HuBERT and the speaker network leave the memory, since a prepared voice needs neither; they can come back."""
+        for name in ("hubert", "speaker"):
+            vars(self).pop(name, None)
+
     def digest(self, part: str) -> str:
         """Of the file behind "hubert", "bert" or "speaker", by content; the network is not built."""
         path = self._paths.require(part, "to prepare a voice")
@@ -116,7 +123,7 @@ class Models:
                 network = build()
         except ValueError as error:
             raise CheckpointError(f"{stored.path} can't be built: {error}") from error
-        checkpoints.load_into(network, stored.weights, what=str(stored.path), may_ignore=unused)
+        checkpoints.load_into(network, stored.weights, what=str(stored.path), may_ignore=unused, consume=True)
         return network.to(self._device).eval().requires_grad_(False)
 
 

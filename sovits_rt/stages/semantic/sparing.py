@@ -5,7 +5,7 @@ Sentences that were under way begin again; since each is decoded on its own, the
 
 import itertools
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from sovits_rt.errors import OutOfMemoryError
 from sovits_rt.memory import give_back, is_out_of_memory
@@ -16,20 +16,29 @@ _log = logging.getLogger(__name__)
 
 
 class SparingDecoder:
-    """make: a decoder with so many slots. slots: how many to begin with."""
+    """make: a decoder with so many slots. slots: the most to begin with; memory is taken for as many as are needed.
+
+    decoder: the one of now.
+    """
 
     def __init__(self, make: Callable[[int], Decoder], slots: int) -> None:
         self._make = make
         self.slots = slots
-        self.decoder = make(slots)
+        self._made = 1
+        self.decoder = make(self._made)
+
+    def widest(self) -> Decoder:
+        """With all slots."""
+        return self._grown(self.slots)
 
     def decode(
-        self, waiting: Iterable[int], job_of: Callable[[int], DecodeJob]
+        self, waiting: Sequence[int], job_of: Callable[[int], DecodeJob]
     ) -> Generator[tuple[int, Ints], None, None]:
         """waiting: numbers of sentences; job_of: the job of one, with its number as index, made when a slot is free.
 
         Yields (number, tokens [t]) as sentences finish. Raises OutOfMemoryError if not even one fits.
         """
+        self._grown(len(waiting))
         queue = iter(waiting)
         begun: dict[int, None] = {}
         while True:
@@ -41,17 +50,22 @@ class SparingDecoder:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self.slots == 1:
+                if self._made == 1:
                     raise OutOfMemoryError(
                         "The memory is too small to decode even one sentence at a time; choose a --split method that "
                         "cuts it, a smaller semantic.precision, or another device."
                     ) from error
             self._halve()  # not inside the handler: its traceback still holds the memory that is to be freed
 
+    def _grown(self, sentences: int) -> Decoder:
+        if (wanted := min(self.slots, sentences)) > self._made:
+            self._made, self.decoder = wanted, self._make(wanted)
+        return self.decoder
+
     def _halve(self) -> None:
         device = self.decoder.device
-        self.slots //= 2
-        self.decoder = self._make(self.slots)
+        self.slots = self._made = self._made // 2
+        self.decoder = self._make(self._made)
         give_back(device)
         _log.warning(
             "Out of memory: going on with semantic.slots=%d; a profile that says so saves the try.", self.slots
