@@ -146,7 +146,7 @@ class AcousticSettings:
     precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the vocoder.", exact=False)
     window: int = knob(
         Choice((50, 100, 200, 400, WHOLE_SENTENCE_FRAMES)),
-        default=WHOLE_SENTENCE_FRAMES,
+        default=400,  # most sentences in one piece, and memory that does not grow with the longest
         doc=f"Frames of 20 ms that the vocoder renders at a time; {WHOLE_SENTENCE_FRAMES} is the whole sentence.",
     )
 
