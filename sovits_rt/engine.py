@@ -79,7 +79,8 @@ class Engine:
         chosen = Settings() if settings is None else settings
         with timer.span(Stage.LOAD):
             device = torch.device(_TORCH_NAMES[chosen.process.device])
-            models = Models(paths, device, _weight_format(chosen.semantic.precision))
+            formats = (_weight_format(stage.precision) for stage in (chosen.semantic, chosen.frontend))
+            models = Models(paths, device, *formats)
             return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)
 
     @property

@@ -61,12 +61,19 @@ class Stored(Protocol):
 class Models:
     """Raises CheckpointError where a file is missing, damaged, of another kind, or does not go with its partner.
 
-    decoder_format: of the decoder's weights, which are never held in another one. max_tokens: the most that a sentence
-    may have, by the checkpoint and by upstream's loop.
+    decoder_format, bert_format: of their weights, which are never held in another one. max_tokens: the most that a
+    sentence may have, by the checkpoint and by upstream's loop.
     """
 
-    def __init__(self, paths: ModelPaths, device: torch.device, decoder_format: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        paths: ModelPaths,
+        device: torch.device,
+        decoder_format: torch.dtype = torch.float32,
+        bert_format: torch.dtype = torch.float32,
+    ) -> None:
         self._paths = paths
+        self._bert_format = bert_format
         self._device = device
         t2s = checkpoints.load_t2s(paths.require("gpt", "always"))
         # Built before the other file is read, so that memory never holds both of them beside both networks.
@@ -98,7 +105,8 @@ class Models:
     @cached_property
     def bert(self) -> BertFeatures:
         stored = checkpoints.load_bert(self._paths.require("bert", "for Chinese text"))
-        network = self._build(lambda: Bert(BertConfig.from_huggingface(asdict(stored.config))), stored)
+        config = BertConfig.from_huggingface(asdict(stored.config))
+        network = self._build(lambda: Bert(config).to(self._bert_format), stored)
         return BertFeatures(network, Tokenizer.from_file(str(stored.tokenizer)))
 
     @cached_property

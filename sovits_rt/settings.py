@@ -118,6 +118,15 @@ class ProcessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FrontendSettings:
+    """From text to what the decoder reads."""
+
+    precision: str = knob(
+        Choice(("fp32", "bf16")), default="fp32", doc="Number format of BERT (Chinese text).", exact=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SemanticSettings:
     """The text-to-semantic decoder."""
 
@@ -168,6 +177,7 @@ class StreamSettings:
 @dataclass(frozen=True, slots=True)
 class Settings:
     process: ProcessSettings = field(default_factory=ProcessSettings)
+    frontend: FrontendSettings = field(default_factory=FrontendSettings)
     semantic: SemanticSettings = field(default_factory=SemanticSettings)
     acoustic: AcousticSettings = field(default_factory=AcousticSettings)
     stream: StreamSettings = field(default_factory=StreamSettings)

@@ -115,7 +115,7 @@ class SpeechSubject:
     def cost(self, settings: Settings) -> tuple[float, ...]:
         stages = (settings.semantic, settings.acoustic)
         return (
-            sum(stage.precision != "fp32" for stage in stages),
+            sum(stage.precision != "fp32" for stage in (settings.frontend, *stages)),
             sum(not isinstance(stage.backend, Eager) for stage in stages),
             settings.process.thread_share,
             settings.process.cores != "unpinned",

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,8 @@ from torch import nn
 from sovits_rt import checkpoints
 from sovits_rt.models import Models, _WithoutInitialValues
 from sovits_rt.nn.t2s import T2S, T2SConfig
+from sovits_rt.quality import MEAN_DIVERGENCE
+from sovits_rt.settings import FrontendSettings, Settings
 
 
 @pytest.fixture
@@ -80,3 +83,27 @@ print(json.dumps(sorted({"torch._dynamo", "torch._inductor", "sympy"} & sys.modu
     done = subprocess.run([sys.executable, "-c", script, json.dumps(paths)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
+
+
+def test_bert_in_half_precision_is_near(speaker):
+    """Its features, and what the decoder makes of them: the divergence is far below the tuner's gate."""
+    case = speaker.pack.case("v2_zh_greedy")
+    plain, half = (
+        speaker.engine(case, Settings(frontend=FrontendSettings(precision=precision))) for precision in ("fp32", "bf16")
+    )
+    request = speaker.request(case, speaker.voice(case))
+    sentence = plain.sentences(request)[0]
+    exact, rounded = plain.features(sentence), half.features(sentence)
+    ratio = 20 * np.log10(np.linalg.norm(exact) / np.linalg.norm(rounded - exact))
+    tokens = case["prompt_semantic"].astype(np.int64)
+    logits = [engine.forced_logits(sentence, tokens, request.voice) for engine in (plain, half)]
+    divergence = mean_divergence(*logits)
+    print(f"signal-to-noise ratio of the features {ratio:.1f} dB, mean divergence of the decoder {divergence:.1e}")
+    assert rounded.dtype == np.float32
+    assert 25 < ratio < 80
+    assert 0 < divergence < MEAN_DIVERGENCE / 2
+
+
+def mean_divergence(reference, output):
+    p, q = (torch.from_numpy(each).double().log_softmax(1) for each in (reference, output))
+    return float((p.exp() * (p - q)).sum(1).mean())
