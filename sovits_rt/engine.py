@@ -7,16 +7,18 @@ for chunk in engine.synth(Request("Hello.", "en", voice)):
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from sovits_rt import text as frontend
 from sovits_rt.audio.files import check_is_file
-from sovits_rt.audio.join import finish_sentence
+from sovits_rt.audio.join import finish_sentence, whole
 from sovits_rt.audio.reference import load_auxiliary, load_reference
 from sovits_rt.backends import EntryPoint
 from sovits_rt.checkpoints import content_digest
@@ -24,14 +26,16 @@ from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import RequestError
 from sovits_rt.limits import check_length
 from sovits_rt.models import Models
-from sovits_rt.nn.sovits import Sovits
 from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise, SentenceNoise
+from sovits_rt.overlap import Ahead, Overlap, in_order
+from sovits_rt.schedule import admission_order
 from sovits_rt.settings import Settings
 from sovits_rt.stages import frontend as bert_frontend
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
 from sovits_rt.stages.reference import ReferenceEncoder
 from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Step, StepCost
+from sovits_rt.stages.semantic.sparing import SparingDecoder
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.text import Dictionary
 from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
@@ -47,13 +51,15 @@ class Engine:
         self._models = models
         self._voices = voices
         self._timer = timer
+        self._settings = settings
+        self._overlap = Overlap(settings.process.overlap)
         semantic, acoustic = settings.semantic, settings.acoustic
         t2s = models.t2s.to(_weight_format(semantic.precision))
-        step = semantic.backend.compile(_step_of(t2s, semantic.precision))
-        self._decoder = Decoder(t2s, cast(Step, step), slots=semantic.slots, timer=timer)
+        step = cast(Step, self._overlap.stepping(semantic.backend.compile(_step_of(t2s, semantic.precision))))
+        self._semantic = SparingDecoder(lambda slots: Decoder(t2s, step, slots=slots, timer=timer), semantic.slots)
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_weight_format(acoustic.precision))
-        generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))
+        generate = acoustic.backend.compile(_vocoder_of(models.sovits.dec, acoustic.precision))
         self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
 
     @classmethod
@@ -72,7 +78,9 @@ class Engine:
         """
         chosen = Settings() if settings is None else settings
         with timer.span(Stage.LOAD):
-            models = Models(paths, torch.device(_TORCH_NAMES[chosen.process.device]))
+            device = torch.device(_TORCH_NAMES[chosen.process.device])
+            formats = (_weight_format(stage.precision) for stage in (chosen.semantic, chosen.frontend))
+            models = Models(paths, device, *formats)
             return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)
 
     @property
@@ -83,12 +91,12 @@ class Engine:
     @property
     def device(self) -> str:
         """Where the decoder's weights really are, by torch's name: "cpu", "cuda:0", "mps:0"."""
-        return str(self._decoder.device)
+        return str(self._semantic.decoder.device)
 
     @property
     def step_cost(self) -> StepCost:
         """What a step of the decoder must at least read."""
-        return self._decoder.step_cost
+        return self._semantic.decoder.step_cost
 
     def prepare(
         self,
@@ -131,6 +139,8 @@ class Engine:
         tokens: Ints = np.zeros(0, np.int64)
         if hubert is not None:
             tokens = self._reference.prompt_tokens(main.wav16k, hubert)
+        del speaker, hubert
+        self._models.forget_references()
         return Voice(
             made_for=self._models.sovits_digest,
             prompt_phones=np.array([] if prompt is None else prompt.ids, np.int64),
@@ -161,29 +171,55 @@ class Engine:
 
     def speak(self, sentences: Sequence[Sentence], request: Request) -> Iterator[AudioChunk]:
         """Like `synth`, for sentences that are there already; the request's text is not looked at."""
+        return whole(self.stream(sentences, request))
+
+    def stream(self, sentences: Sequence[Sentence], request: Request) -> Generator[AudioChunk, None, None]:
+        """Like `speak`, but the first sentence comes in parts, each as soon as it is rendered; joined they are equal.
+
+        Close it if its end is not waited for: sentences may be decoded on a thread of their own.
+        """
         noises = sentence_noises(sentences, request.seed)
-        done: dict[int, AudioChunk] = {}
-        following = 0
-        for index, tokens in self.decode(sentences, noises, request):
-            done[index] = self.render(sentences[index], tokens, noises[index], request, index=index)
-            while following in done:
-                yield done.pop(following)
-                following += 1
+
+        opening = next((index for index, each in enumerate(sentences) if each.ids), 0)
+
+        def parts(index: int, tokens: Ints) -> Iterator[AudioChunk]:
+            first = self._settings.stream.first_window if index == opening else self._settings.acoustic.window
+            return self._parts(sentences[index], tokens, noises[index], request, index, first)
+
+        with self.ahead(sentences, noises, request) as finished:
+            yield from in_order(finished, parts)
+
+    def ahead(
+        self, sentences: Sequence[Sentence], noises: Sequence[Noise], request: Request
+    ) -> AbstractContextManager[Ahead[tuple[int, Ints]]]:
+        """What `decode` gives, decoded while other work is done beside it if `process.overlap` says so."""
+        return self._overlap.ahead(self.decode(sentences, noises, request))
 
     def decode(
         self, sentences: Sequence[Sentence], noises: Sequence[Noise], request: Request
-    ) -> Iterator[tuple[int, Ints]]:
+    ) -> Generator[tuple[int, Ints], None, None]:
         """(number of the sentence, its tokens [t]) for each sentence, as they get done. Raises RequestError."""
         self._check(sentences, request.voice)
         for index, each in enumerate(sentences):
             if not each.ids:  # a pause in front of all speech
                 yield index, np.zeros(0, np.int64)
-        jobs = (self._job(index, each, noises[index], request) for index, each in enumerate(sentences) if each.ids)
-        for job, tokens in self._decoder.decode(jobs):
-            yield job.index, tokens
+        spoken = [index for index, each in enumerate(sentences) if each.ids]
+        lengths = [len(sentences[index].ids) for index in spoken]
+        order = admission_order(lengths, longest_first=self._settings.semantic.order == "longest")
+        yield from self._semantic.decode(
+            [spoken[place] for place in order],
+            lambda index: self._job(index, sentences[index], noises[index], request),
+        )
 
     def render(self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0) -> AudioChunk:
         """Tokens [t] of one sentence to sound; what `synth` does with tokens that it has just decoded."""
+        (chunk,) = whole(self._parts(sentence, tokens, noise, request, index, self._settings.acoustic.window))
+        return chunk
+
+    def _parts(
+        self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, index: int, first: int
+    ) -> Iterator[AudioChunk]:
+        """A sentence's sound, window by window; first: frames of the first one."""
         utterance = Utterance(
             tokens=tokens,
             phones=np.array(sentence.ids, np.int64),
@@ -191,19 +227,17 @@ class Engine:
             noise_scale=request.noise_scale,
             speed=request.speed,
         )
-        with self._timer.span(Stage.VOCODER, tokens=len(tokens)):
-            wave = self._renderer.render(utterance, request.voice) if len(tokens) else np.zeros(0, np.float32)
+        nothing: list[tuple[Floats, bool]] = [(np.zeros(0, np.float32), True)]
+        waves = self._renderer.parts(utterance, request.voice, first=first) if len(tokens) else iter(nothing)
         pause = request.fragment_interval_seconds if sentence.pause_seconds is None else sentence.pause_seconds
-        with self._timer.span(Stage.OUTPUT):
-            samples = finish_sentence(wave, self.sample_rate, pause)
-        return AudioChunk(
-            index=index,
-            sentence=sentence,
-            tokens=tokens,
-            wave=wave,
-            samples=samples,
-            sample_rate=self.sample_rate,
-        )
+        last, part = False, 0
+        while not last:
+            with self._timer.span(Stage.VOCODER, tokens=0 if part else len(tokens)):
+                wave, last = next(waves)
+            with self._timer.span(Stage.OUTPUT):
+                samples = finish_sentence(wave, self.sample_rate, pause if last else 0.0)
+            yield AudioChunk(index, sentence, tokens, wave, samples, self.sample_rate, part, last)
+            part += 1
 
     def features(self, sentence: Sentence) -> Floats:
         """[n_phones, 1024]: what the decoder is told of a sentence besides its phones; zeros but for Chinese."""
@@ -232,7 +266,7 @@ class Engine:
         """
         request = Request("", "", voice)
         job = self._job(0, sentence, SentenceNoise(0, sentence.ids, 0), request)
-        return self._decoder.forced_logits(job, tokens, stepped=stepped)
+        return self._semantic.widest().forced_logits(job, tokens, stepped=stepped)
 
     def _check(self, sentences: Sequence[Sentence], voice: Voice) -> None:
         if voice.made_for != self._models.sovits_digest:
@@ -284,8 +318,8 @@ def _step_of(network: T2S, precision: str) -> EntryPoint:
     return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"))
 
 
-def _vocoder_of(network: Sovits, precision: str) -> EntryPoint:
-    return EntryPoint("vocoder", network, "generate", precision, varying=("frames",))
+def _vocoder_of(network: nn.Module, precision: str) -> EntryPoint:
+    return EntryPoint("vocoder", network, "forward", precision, varying=("frames",))
 
 
 def sentence_noises(sentences: Sequence[Sentence], seed: int) -> list[SentenceNoise]:

@@ -6,6 +6,7 @@ SovitsError
 ├── TextError           a text can't be spoken as asked
 ├── AudioError          a recording can't be read or used, or a file can't be written
 ├── RequestError        a value of a request is out of range
+├── OutOfMemoryError    not even the smallest piece of work fits into the memory
 ├── SettingsError       a knob or profile does not fit this machine or this version
 └── MissingExtraError   an optional package is needed; the message says what to install
 
@@ -35,6 +36,10 @@ class AudioError(SovitsError):
 
 
 class RequestError(SovitsError):
+    pass
+
+
+class OutOfMemoryError(SovitsError):
     pass
 
 

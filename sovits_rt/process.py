@@ -36,8 +36,20 @@ def apply(settings: ProcessSettings, machine: Machine) -> None:
         psutil.Process().cpu_affinity(list(core_set(machine, settings.cores)))
 
 
-def set_threads(settings: ProcessSettings, machine: Machine) -> None:
-    """Give torch its threads. With OMP_NUM_THREADS in place this changes nothing; without (Python API), it does."""
+def threads() -> int:
+    """How many torch uses for work that the calling thread asks for."""
     import torch
 
-    torch.set_num_threads(thread_count(machine, settings))
+    return torch.get_num_threads()
+
+
+def use_threads(count: int) -> None:
+    """So many for work that the calling thread asks for, from now on; OpenMP keeps the number per thread."""
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def set_threads(settings: ProcessSettings, machine: Machine) -> None:
+    """Give torch its threads. With OMP_NUM_THREADS in place this changes nothing; without (Python API), it does."""
+    use_threads(thread_count(machine, settings))

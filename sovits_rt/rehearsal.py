@@ -4,7 +4,7 @@ Phones, prompt and voice come from a fixed seed: speed does not depend on them. 
 fed with the same tokens on both sides ("forced"), so that one differing choice early on does not hide all that follows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.engine import Engine, sentence_noises
 from sovits_rt.settings import Settings
-from sovits_rt.types import Floats, Request, Sampling, Segment, Sentence
+from sovits_rt.types import AudioChunk, Floats, Request, Sampling, Segment, Sentence
 
 SEED = 20
 PHONE_IDS = 320  # those that every symbol table has
@@ -58,9 +58,13 @@ class Rehearsal:
 
     def perform(self) -> Mapping[str, NDArray[Any]]:
         """tokens [sentences, tokens] of the paragraph, wave [samples] of the rendered sentence."""
-        decoded = dict(self._engine.decode(self._sentences, self._noises, self._request))
-        chunk = self._engine.render(self._long, self._long_tokens, self._noises[0], self._request)
+        with self._engine.ahead(self._sentences, self._noises, self._request) as finished:
+            (chunk,) = finished.beside(self._rendered())
+            decoded = dict(finished)
         return {"tokens": np.stack([decoded[index] for index in range(len(decoded))]), "wave": chunk.wave}
+
+    def _rendered(self) -> Iterator[AudioChunk]:
+        yield self._engine.render(self._long, self._long_tokens, self._noises[0], self._request)
 
     def forced(self, runs: int, tokens: int, stepped: int) -> Mapping[str, Floats]:
         """logits [runs * tokens, V]: the decoder's, reading given tokens, the last `stepped` of each run one by one."""

@@ -4,7 +4,7 @@ Running jobs always occupy slots 0 … n-1: when one leaves, the last one moves 
 move on its own per-slot data.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +17,13 @@ class Leave:
 
     slot: int
     moved_from: int
+
+
+def admission_order(lengths: Sequence[int], *, longest_first: bool) -> list[int]:
+    """In which order jobs of these lengths get a slot: as they come, or the longest first, so that no long one is left
+    alone at the end. The first comes first in any case: somebody waits for it."""
+    order = list(range(len(lengths)))
+    return order[:1] + sorted(order[1:], key=lambda number: -lengths[number]) if longest_first else order
 
 
 class Slots(Generic[Job]):

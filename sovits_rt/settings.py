@@ -66,6 +66,18 @@ def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> st
     return f"{name} runs this in {' or '.join(formats)}, not {precision}" if formats else f"{name} can't run this"
 
 
+def _overlap_unavailable(share: object, machine: Machine) -> str | None:
+    if share not in OVERLAP_SHARES:
+        return None
+    cores = machine.usable_cores
+    if cores < 2:
+        return "there is but one core to share"
+    threads = max(1, round(cores * float(str(share))))
+    same = [each for each in OVERLAP_SHARES if each > str(share) and max(1, round(cores * float(each))) == threads]
+    return f"gives the decoder as many threads here as {same[0]}" if same else None
+
+
+OVERLAP_SHARES = ("0.5", "0.25")
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 SLOTS = (1, 2, 4, 8, 16, 32)
 
@@ -92,10 +104,25 @@ class ProcessSettings:
         doc="CPU threads, as a share of the usable cores.",
         available=_share_unavailable,
     )
+    overlap: str = knob(
+        Choice(("serial", "shared", *OVERLAP_SHARES)),
+        default="serial",
+        doc="Decode while rendering: no, with all threads for both, or with this share of them for the decoder.",
+        available=_overlap_unavailable,
+    )
     wait_policy: str = knob(
         Choice(("passive", "brief", "active")),
         default="brief",
         doc="Idle threads sleep at once, after a moment, or go on spinning (fast only where nothing else runs).",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendSettings:
+    """From text to what the decoder reads."""
+
+    precision: str = knob(
+        Choice(("fp32", "bf16")), default="fp32", doc="Number format of BERT (Chinese text).", exact=False
     )
 
 
@@ -110,6 +137,11 @@ class SemanticSettings:
         default=4,
         doc="Sentences decoded together (the batch size).",
     )
+    order: str = knob(
+        Choice(("text", "longest")),
+        default="text",
+        doc="Which sentences are decoded first: as in the text, or after the first one the longest (for files).",
+    )
 
     def unavailable(self, machine: Machine) -> str | None:
         return _format_unavailable(self.backend, "t2s_step", self.precision)
@@ -123,7 +155,7 @@ class AcousticSettings:
     precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the vocoder.", exact=False)
     window: int = knob(
         Choice((50, 100, 200, 400, WHOLE_SENTENCE_FRAMES)),
-        default=WHOLE_SENTENCE_FRAMES,
+        default=400,  # most sentences in one piece, and memory that does not grow with the longest
         doc=f"Frames of 20 ms that the vocoder renders at a time; {WHOLE_SENTENCE_FRAMES} is the whole sentence.",
     )
 
@@ -132,10 +164,23 @@ class AcousticSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What is heard, and when."""
+
+    first_window: int = knob(
+        Choice((16, 32, 64, 128, WHOLE_SENTENCE_FRAMES)),
+        default=32,
+        doc="Frames of 20 ms of a text's first sentence that are given out before its rest is rendered.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     process: ProcessSettings = field(default_factory=ProcessSettings)
+    frontend: FrontendSettings = field(default_factory=FrontendSettings)
     semantic: SemanticSettings = field(default_factory=SemanticSettings)
     acoustic: AcousticSettings = field(default_factory=AcousticSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
 
 
 def untuned(machine: Machine) -> Settings:

@@ -21,6 +21,8 @@ from autotune.profile import Profile
 from autotune.record import profile_of
 from autotune.subject import Outputs, SubjectName
 from sovits_rt import __version__, process, quality
+from sovits_rt.backends.channels_last import ChannelsLast
+from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.evaluation.listening import WordCheck
@@ -98,7 +100,7 @@ class SpeechSubject:
         return untuned(machine)
 
     def reject(self, settings: Settings, machine: Machine) -> str | None:
-        if self.brief and not all(isinstance(each.backend, Eager) for each in (settings.semantic, settings.acoustic)):
+        if self.brief and any(isinstance(each.backend, Compiled) for each in (settings.semantic, settings.acoustic)):
             return "compiling takes longer than a brief tuning lasts"
         needed = slot_bytes(self.shape, settings.semantic.precision) * settings.semantic.slots
         devices = machine.devices_of(settings.process.device)
@@ -113,11 +115,12 @@ class SpeechSubject:
     def cost(self, settings: Settings) -> tuple[float, ...]:
         stages = (settings.semantic, settings.acoustic)
         return (
-            sum(stage.precision != "fp32" for stage in stages),
+            sum(stage.precision != "fp32" for stage in (settings.frontend, *stages)),
             sum(not isinstance(stage.backend, Eager) for stage in stages),
             settings.process.thread_share,
             settings.process.cores != "unpinned",
             settings.process.wait_policy == "active",
+            settings.process.overlap != "serial",
             settings.semantic.slots,
             settings.acoustic.window,
         )
@@ -145,8 +148,10 @@ def subject_for(paths: ModelPaths, shape: str, *, brief: bool) -> SubjectName:
 
 
 def seeds(machine: Machine) -> list[Settings]:
-    """Settings worth trying first: more sentences at once, half precision where the hardware has it."""
+    """Settings worth trying first: the vocoder's fast layout, more sentences at once, half precision where the hardware
+    has it, both stages side by side."""
     start = untuned(machine)
+    start = replace(start, acoustic=replace(start.acoustic, backend=ChannelsLast()))
     wide = replace(start, semantic=replace(start.semantic, slots=16))
     half = replace(
         wide,
@@ -157,7 +162,8 @@ def seeds(machine: Machine) -> list[Settings]:
     # Not among them: threads that go on spinning. Measured on an idle machine they win, and then lose on a busy one.
     some = replace(start, semantic=replace(start.semantic, slots=8))
     cut = replace(wide, acoustic=replace(wide.acoustic, window=200))
-    return [*([half] if native_half else []), wide, some, cut]
+    beside = replace(half if native_half else wide, process=replace(start.process, overlap="shared"))
+    return [*([half] if native_half else []), wide, beside, some, cut]
 
 
 class SpeechRunner:

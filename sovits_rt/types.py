@@ -118,10 +118,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """A finished sentence.
+    """A finished sentence, or a part of one.
 
     samples: [n] float32 as heard: limited to 1.0, pause included. wave: [m] the generator's output before that.
-    tokens: [t] the sentence's semantic tokens. index counts sentences from 0.
+    tokens: [t] the sentence's semantic tokens, in each of its parts. index counts sentences from 0, part those of a
+    sentence; last: the sentence ends with it.
     """
 
     index: int
@@ -130,6 +131,8 @@ class AudioChunk:
     wave: Floats
     samples: Floats
     sample_rate: int
+    part: int = 0
+    last: bool = True
 
 
 def require(name: str, value: object, holds: bool, allowed: str) -> None:

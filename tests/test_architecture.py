@@ -24,7 +24,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("autotune.verification", "autotune.page", "autotune.trust"),
     ("autotune",),
     ("sovits_rt", "sovits_rt.errors", "sovits_rt.versions"),
-    ("sovits_rt.types", "sovits_rt.schedule", "sovits_rt.stopwatch", "sovits_rt.nn", "sovits_rt.backends"),
+    (
+        "sovits_rt.types",
+        "sovits_rt.schedule",
+        "sovits_rt.stopwatch",
+        "sovits_rt.memory",
+        "sovits_rt.nn",
+        "sovits_rt.backends",
+    ),
     (
         "sovits_rt.text",
         "sovits_rt.audio",
@@ -34,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("sovits_rt.settings", "sovits_rt.stages", "sovits_rt.quality", "sovits_rt.polyphones", "sovits_rt.voices"),
     ("sovits_rt.process", "sovits_rt.models", "sovits_rt.bundled", "sovits_rt.stats"),
+    ("sovits_rt.overlap",),
     ("sovits_rt.engine", "sovits_rt.observer"),
     ("sovits_rt.rehearsal", "sovits_rt.evaluation"),
     ("sovits_rt.tuning",),

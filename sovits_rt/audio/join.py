@@ -1,13 +1,16 @@
-"""Rendered sentences to one stream: each limited to full scale, a pause after each. numpy only.
+"""Rendered sentences to one stream: each limited to full scale, a pause after each; parts to sentences. numpy only.
 
 Source: `audio_postprocess` in upstream's GPT_SoVITS/TTS_infer_pack/TTS.py.
 """
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sovits_rt.errors import AudioError
-from sovits_rt.types import Floats
+from sovits_rt.types import AudioChunk, Floats
 
 
 def limit_peak(samples: Floats) -> Floats:
@@ -19,6 +22,21 @@ def limit_peak(samples: Floats) -> Floats:
 def pause(rate: int, seconds: float) -> Floats:
     """[int(rate * seconds)] zeros."""
     return np.zeros(int(rate * seconds), np.float32)
+
+
+def whole(chunks: Iterable[AudioChunk]) -> Iterator[AudioChunk]:
+    """One chunk per sentence, from its parts in order."""
+    parts: list[AudioChunk] = []
+    for chunk in chunks:
+        parts.append(chunk)
+        if chunk.last:
+            yield chunk if len(parts) == 1 else _joined(parts)
+            parts = []
+
+
+def _joined(parts: list[AudioChunk]) -> AudioChunk:
+    wave, samples = (np.concatenate(each) for each in zip(*((part.wave, part.samples) for part in parts), strict=True))
+    return replace(parts[0], wave=wave, samples=samples, last=True)
 
 
 def finish_sentence(samples: Floats, rate: int, pause_seconds: float) -> Floats:

@@ -59,6 +59,11 @@ class Archive:
         info = self.root.get("info") if isinstance(self.root, dict) else None
         return info if isinstance(info, str) else ""
 
+    def leave_memory(self) -> None:
+        """What was read of the file no longer counts as this process's memory; it comes back when it is touched."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.content.madvise(mmap.MADV_DONTNEED)
+
     def tensor(self, reference: TensorRef) -> Tensor:
         """A view of the file. Raises CheckpointError if the storage is missing or has another size."""
         import torch

@@ -70,8 +70,10 @@ def load_sovits(path: Pathlike, version: str | None = None) -> SovitsCheckpoint:
             f"but {quoted(version)} was asked for{known}."
         )
     needed = {name: reference for name, reference in references.items() if not name.startswith(_TRAINING_ONLY)}
+    digest = archive.digest
     weights = fold_weight_norm(read_tensors(archive, needed), dim=0, path=archive.path)
-    return SovitsCheckpoint(found, config, weights, archive.info, archive.path, archive.digest, recognised_by)
+    archive.leave_memory()  # most of it is folded, and lies in memory once more
+    return SovitsCheckpoint(found, config, weights, archive.info, archive.path, digest, recognised_by)
 
 
 def recognise_version(

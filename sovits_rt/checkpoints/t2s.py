@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.checkpoints.config import T2SConfig
-from sovits_rt.checkpoints.files import Pathlike
+from sovits_rt.checkpoints.files import Pathlike, content_digest
 from sovits_rt.checkpoints.kinds import T2S_PHONE_TABLE, Kind, require
 from sovits_rt.checkpoints.pickles import TensorRef
 from sovits_rt.checkpoints.weights import read_tensors
@@ -27,7 +27,7 @@ _SYMBOLS_BY_ROWS = {512: "v1", 732: "v2"}
 class T2SCheckpoint:
     """symbols: "v1" or "v2", the phone table it was trained on. weights: as stored, without the "model." prefix.
 
-    info: upstream's remark, such as "GPT-e15". digest: SHA-256 of the file.
+    info: upstream's remark, such as "GPT-e15".
     """
 
     config: T2SConfig
@@ -35,7 +35,11 @@ class T2SCheckpoint:
     info: str
     symbols: str
     path: Path
-    digest: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, which is read for it."""
+        return content_digest(self.path)
 
 
 def load_t2s(path: Pathlike) -> T2SCheckpoint:
@@ -50,7 +54,7 @@ def load_t2s(path: Pathlike) -> T2SCheckpoint:
         raise CheckpointError(f"{archive.path} has a weight {quoted(foreign[0])} that no T2S model has: it is damaged.")
     weights = read_tensors(archive, references)
     plain = {name.removeprefix(_PREFIX): weight for name, weight in weights.items()}
-    return T2SCheckpoint(config, plain, archive.info, symbols, archive.path, archive.digest)
+    return T2SCheckpoint(config, plain, archive.info, symbols, archive.path)
 
 
 def t2s_symbols(config: T2SConfig, references: dict[str, TensorRef], path: object) -> str:

@@ -106,12 +106,15 @@ def load_into(
     what: str,
     may_miss: Collection[str] = (),
     may_ignore: Collection[str] = (),
+    consume: bool = False,
 ) -> None:
     """Copies weights into a network, converted to its dtypes; the network owns its numbers afterwards.
 
     what: named in errors, such as "the T2S model voice.ckpt". A module built on the meta device gets real tensors.
     may_miss: names that the checkpoint need not have; they keep the module's values.
     may_ignore: names that the checkpoint may have and the module has not. In both, "head." stands for all below it.
+    consume: weights is a dict and left empty: each tensor is let go of once it is copied, so that memory never holds
+    all of them twice.
     Raises CheckpointError if names or shapes differ; the module is then unchanged.
     """
     import torch
@@ -133,13 +136,22 @@ def load_into(
         )
     # Strictness is checked above, where tolerated names are known.
     on_meta = any(own[name].is_meta for name in shared)
-    ready = {
-        name: weights[name].to(own[name].dtype, copy=True, memory_format=torch.contiguous_format)
-        if on_meta
-        else weights[name]
-        for name in shared
-    }
+    ready = {}
+    for name in shared:
+        given, dtype = weights[name], own[name].dtype
+        ready[name] = given.to(dtype, copy=True, memory_format=torch.contiguous_format) if on_meta else given
+        del given
+        if consume:
+            _forget(weights, name)
+    if consume:
+        _forget(weights, *weights)  # with the last views the file's pages leave the memory
     module.load_state_dict(ready, strict=False, assign=on_meta)
+
+
+def _forget(weights: Mapping[str, Tensor], *names: str) -> None:
+    assert isinstance(weights, dict)
+    for name in names:
+        del weights[name]
 
 
 def _fits(weight: Tensor, own: Tensor) -> bool:

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from autotune.machine import Machine
 from autotune.probe import probe
 from autotune.profile import profile_id
 from sovits_rt import process
+from sovits_rt.audio.join import whole
 from sovits_rt.audio.write import AudioWriter
 from sovits_rt.cli.job import STANDARD_OUTPUT, Job
 from sovits_rt.cli.options import (
@@ -189,17 +190,23 @@ def perform(
     start = time.perf_counter()
     kept: list[AudioChunk] = []
     samples, first_audio_seconds = 0, 0.0
-    with writer_for(job.output, engine.sample_rate) as writer:
-        for chunk in shown(engine.speak(job.sentences, request), len(job.sentences), console):
+    with (
+        writer_for(job.output, engine.sample_rate) as writer,
+        closing(engine.stream(job.sentences, request)) as stream,
+        shown(len(job.sentences), console) as advance,
+    ):
+        for chunk in stream:
             first_audio_seconds = first_audio_seconds or time.perf_counter() - start
             with timer.span(Stage.OUTPUT):
                 writer.write(chunk.samples)
             samples += len(chunk.samples)
+            advance(int(chunk.last))
             if job.dump is not None:
                 kept.append(chunk)
     wall_seconds = time.perf_counter() - start
     if job.dump is not None:
-        dump(job.dump, kept, voice, [engine.features(chunk.sentence) for chunk in kept], engine.sample_rate)
+        sentences = [*whole(kept)]
+        dump(job.dump, sentences, voice, [engine.features(each.sentence) for each in sentences], engine.sample_rate)
     result = Result(
         sentences=len(job.sentences),
         audio_seconds=samples / engine.sample_rate,
@@ -266,8 +273,10 @@ def writer_for(output: str, rate: int) -> AudioWriter:
     return AudioWriter(Path(output), rate)
 
 
-def shown(chunks: Iterator[AudioChunk], count: int, console: Console) -> Iterator[AudioChunk]:
-    """The chunks, with a progress bar on a terminal."""
+@contextmanager
+def shown(count: int, console: Console) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; gives what is to be called with the number of sentences that got done."""
     columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TextColumn("sentences"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield from progress.track(chunks, total=count)
+        task = progress.add_task("", total=count)
+        yield lambda done: progress.advance(task, done)

@@ -75,6 +75,8 @@ def halo_frames(config: GeneratorConfig) -> int:
 
 
 class ResidualBlock(nn.Module):
+    """Values that nothing reads again are overwritten, here and below: the largest of them decide the memory."""
+
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.convs1 = nn.ModuleList(
@@ -86,7 +88,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
             y = dilated(masked(F.leaky_relu(x, INNER_SLOPE), mask))
-            x = plain(masked(F.leaky_relu(y, INNER_SLOPE), mask)) + x
+            x = plain(masked(F.leaky_relu_(y, INNER_SLOPE), mask)).add_(x)
         return x
 
 
@@ -117,11 +119,11 @@ class Generator(nn.Module):
         x = self.conv_pre(masked(latent, mask)) + self.cond(voice)
         blocks_per_stage = len(self.config.block_kernels)
         for stage, (up, rate) in enumerate(zip(self.ups, self.config.upsample_rates, strict=True)):
-            x = up(masked(F.leaky_relu(x, INNER_SLOPE), mask))
+            x = up(masked(F.leaky_relu_(x, INNER_SLOPE), mask))
             mask = None if mask is None else mask.repeat_interleave(rate, dim=2)
             first, *others = range(stage * blocks_per_stage, (stage + 1) * blocks_per_stage)
             total = self.resblocks[first](x, mask)
             for block in others:
-                total = total + self.resblocks[block](x, mask)
-            x = total / blocks_per_stage
-        return torch.tanh(self.conv_post(masked(F.leaky_relu(x, LAST_SLOPE), mask)))
+                total.add_(self.resblocks[block](x, mask))
+            x = total.div_(blocks_per_stage)
+        return torch.tanh(self.conv_post(masked(F.leaky_relu_(x, LAST_SLOPE), mask)))

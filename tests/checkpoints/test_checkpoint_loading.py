@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from sovits_rt.checkpoints import (
     load_speaker,
     load_t2s,
 )
+from sovits_rt.checkpoints.archive import open_archive
 from sovits_rt.errors import CheckpointError
 
 VERSION_FILES = [
@@ -267,3 +269,21 @@ class TestLoadInto:
         module, weights = nn.BatchNorm1d(1), nn.BatchNorm1d(1).state_dict()
         load_into(module, {**weights, "num_batches_tracked": torch.tensor([7])}, what="a norm")
         assert module.num_batches_tracked == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_file_that_left_the_memory_reads_the_same(golden):
+    archive = open_archive(golden.checkpoint("sovits_v2"))
+    before = archive.digest
+    held = file_kilobytes()
+    archive.leave_memory()
+    left = file_kilobytes()
+    print(f"{held - left} kB of {len(archive.content) // 1024} kB left the memory")
+    assert held - left > 0.5 * len(archive.content) / 1024
+    assert archive.digest == before
+
+
+def file_kilobytes() -> int:
+    """Of this process's memory that are pages of files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))

@@ -1,8 +1,9 @@
 """The backends keep their contract. A new backend gets a class here; one that is forgotten fails."""
 
 import pytest
-from backend_contract import BackendContract, BackendParity
+from backend_contract import BackendContract, BackendParity, DecoderParity, VocoderParity
 
+from sovits_rt.backends.channels_last import ChannelsLast
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
 from sovits_rt.settings import BACKENDS
@@ -27,8 +28,22 @@ class TestCompiledParity(BackendParity):
         return Compiled()
 
 
-@pytest.mark.parametrize("contract", [BackendContract, BackendParity])
+class TestChannelsLast(BackendContract, VocoderParity):
+    @pytest.fixture
+    def backend(self):
+        return ChannelsLast()
+
+
+PARITIES = {"t2s_step": DecoderParity, "vocoder": VocoderParity}
+
+
+@pytest.mark.parametrize("contract", [BackendContract, *PARITIES.values()])
 def test_every_backend_is_tested(contract):
     tested = [each for each in globals().values() if isinstance(each, type) and each.__name__.startswith("Test")]
     names = {each.__name__.removeprefix("Test").removesuffix("Parity") for each in tested if issubclass(each, contract)}
-    assert {name.lower() for name in names} == set(BACKENDS.plugins)
+    runs = {
+        name
+        for name, backend in BACKENDS.plugins.items()
+        if all(backend.formats(entry) for entry, parity in PARITIES.items() if parity is contract)
+    }
+    assert {name.lower() for name in names} == {name.replace("_", "") for name in runs}
