@@ -8,6 +8,7 @@ the end token is drawn or is the best one; at most `max_tokens`.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from torch import Tensor
 from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise
 from sovits_rt.schedule import Slots
-from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, sample
+from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, draw, sample
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.types import Floats, Ints, Sampling
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Prefill = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 _WINDOW_MULTIPLE = 64  # attention windows are rounded up to this, so that few different shapes occur
 
 
@@ -82,14 +84,16 @@ class _Memory:
 
 
 class Decoder:
-    """network: on its device, in its precision. step: network.step as the backend runs it. slots: how many at once.
-
-    timer: times prefill and decoding.
+    """network: on its device, in its precision. step, prefill: network.step and network.prefill as the backend runs
+    them. slots: how many at once. timer: times prefill and decoding.
     """
 
-    def __init__(self, network: T2S, step: Step, *, slots: int, timer: Timer = UNTIMED) -> None:
+    def __init__(
+        self, network: T2S, step: Step, *, slots: int, prefill: Prefill | None = None, timer: Timer = UNTIMED
+    ) -> None:
         self._network = network
         self._step = step
+        self._run_prefill = network.prefill if prefill is None else prefill
         self._slots = slots
         self._timer = timer
         parameter = network.bert_proj.weight
@@ -188,7 +192,7 @@ class Decoder:
     def _read(self, memory: _Memory, slot: int, job: DecodeJob) -> Tensor:
         """Text and prompt into a slot's memory; returns logits as T2S.prefill does."""
         memory.reserve(job.positions + 1)
-        logits = self._network.prefill(
+        logits = self._run_prefill(
             torch.as_tensor(job.phones, device=self._device),
             torch.as_tensor(job.bert, device=self._device).to(self._dtype),
             torch.as_tensor(job.prompt_tokens, device=self._device),
@@ -197,17 +201,27 @@ class Decoder:
         return logits
 
     def _draw(self, logits: Tensor, seen: Tensor, running: list[_Running]) -> tuple[list[int], list[int]]:
-        eos = self._network.config.eos
-        allowed = [
-            each.job.end_of_speech and len(each.tokens) >= FIRST_STEP_WITH_EOS for each in running
-        ]  # upstream cuts the end token's column off instead, hence the shorter noise
-        barred = torch.tensor(allowed, device=self._device).logical_not()
-        logits[:, eos] = logits[:, eos].masked_fill(barred, -torch.inf)
+        """(drawn, best) of every running sentence. Upstream cuts the end token's column off where it may not come yet,
+        hence the shorter noise."""
+        size, eos = logits.shape[1], self._network.config.eos
+        allowed = [each.job.end_of_speech and len(each.tokens) >= FIRST_STEP_WITH_EOS for each in running]
+        for row, may_end in enumerate(allowed):
+            if not may_end:
+                logits[row, eos] = -torch.inf
+        noises = [
+            partial(each.job.noise.token, len(each.tokens), size if may_end else eos)
+            for each, may_end in zip(running, allowed, strict=True)
+        ]
+        if self._device.type == "cpu":
+            found = [
+                draw(*each) for each in zip(logits.numpy(), seen.numpy(), noises, _samplings(running), strict=True)
+            ]
+            return [drawn for drawn, _ in found], [best for _, best in found]
         noise = torch.ones(logits.shape)
-        for row, (each, may_end) in enumerate(zip(running, allowed, strict=True)):
-            size = logits.shape[1] if may_end else eos
-            noise[row, :size] = torch.from_numpy(each.job.noise.token(len(each.tokens), size))
-        rows = SamplingRows.stack([each.job.sampling for each in running], self._device)
+        for row, each in enumerate(noises):
+            given = torch.from_numpy(each())
+            noise[row, : len(given)] = given
+        rows = SamplingRows.stack(_samplings(running), self._device)
         drawn, best = sample(logits, seen, noise.to(self._device), rows)
         return drawn.tolist(), best.tolist()
 
@@ -241,6 +255,10 @@ class Decoder:
         for each in running:
             each.length += 1
         return logits.float()
+
+
+def _samplings(running: list[_Running]) -> list[Sampling]:
+    return [each.job.sampling for each in running]
 
 
 def _round_up(value: int, multiple: int) -> int:
