@@ -226,14 +226,15 @@ class Engine:
             style_text=generator.normal(scale=0.1, size=(1, sovits.text.mixer, 1)).astype(np.float32),
         )
 
-    def forced_logits(self, sentence: Sentence, tokens: Ints, voice: Voice, *, stepped: int = 0) -> Floats:
-        """[t, V]: what the decoder expects after each of the given tokens [t], with the voice's prompt before them.
+    def forced_logits(self, sentences: Sequence[Sentence], tokens: Ints, voice: Voice, *, stepped: int = 0) -> Floats:
+        """[n, t, V]: what the decoder expects after each of the given tokens [n, t] of n sentences, with the voice's
+        prompt before them.
 
         stepped: so many of them, the last ones, are read one by one, as when decoding.
         """
-        request = Request("", "", voice)
-        job = self._job(0, sentence, SentenceNoise(0, sentence.ids, 0), request)
-        return self._decoder.forced_logits(job, tokens, stepped=stepped)
+        request, noises = Request("", "", voice), sentence_noises(sentences, 0)
+        jobs = [self._job(0, each, noise, request) for each, noise in zip(sentences, noises, strict=True)]
+        return self._decoder.forced_logits(jobs, tokens, stepped=stepped)
 
     def _check(self, sentences: Sequence[Sentence], voice: Voice) -> None:
         if voice.made_for != self._models.sovits_digest:

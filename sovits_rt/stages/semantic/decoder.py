@@ -5,7 +5,7 @@ do not depend on its neighbours. Rules (upstream AR/models/t2s_model.py): no end
 the end token is drawn or is the best one; at most `max_tokens`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -153,25 +153,35 @@ class Decoder:
                     logits[: len(running)] = self._advance(memory, newest, running, window)
 
     @torch.inference_mode()
-    def forced_logits(self, job: DecodeJob, tokens: Ints, *, stepped: int = 0) -> Floats:
-        """[t, V] float32: the logits after each of the given tokens [t], which follow the job's prompt.
+    def forced_logits(self, jobs: Sequence[DecodeJob], tokens: Ints, *, stepped: int = 0) -> Floats:
+        """[n, t, V] float32: the logits after each of the given tokens [n, t], which follow the n jobs' prompts.
 
-        The last `stepped` tokens (fewer than t) are read one by one, as in decoding, by all slots at once; the logits
-        are the last slot's.
+        The last `stepped` tokens (fewer than t) are read one by one, as in decoding, with every slot in use.
         """
-        assert 0 <= stepped < len(tokens)
-        read = len(tokens) - stepped
-        forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, tokens[:read]]))
+        assert 0 <= stepped < tokens.shape[1]
+        found = []
         with self._memory() as memory:
-            logits = [self._read(memory, 0, forced)[-read:].float()]
-            memory.rows[:, :, 1:] = memory.rows[:, :, :1]
-            running = [_Running(forced, forced.positions) for _ in range(self._slots)]
-            for token in tokens[read:].tolist():
-                for each in running:
-                    each.tokens.append(token)
-                newest = torch.full((self._slots,), token, device=self._device)
-                logits.append(self._advance(memory, newest, running, self._window(memory, running))[-1:])
-        return torch.cat(logits).cpu().numpy()
+            for first in range(0, len(jobs), self._slots):
+                group = [(first + slot) % len(jobs) for slot in range(self._slots)]
+                wanted = min(self._slots, len(jobs) - first)
+                found.append(self._forced(memory, [jobs[each] for each in group], tokens[group], stepped)[:wanted])
+        return torch.cat(found).cpu().numpy()
+
+    def _forced(self, memory: _Memory, jobs: Sequence[DecodeJob], tokens: Ints, stepped: int) -> Tensor:
+        """`forced_logits` of as many jobs as there are slots."""
+        read = tokens.shape[1] - stepped
+        running, together = [], []
+        for slot, (job, given) in enumerate(zip(jobs, tokens, strict=True)):
+            forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, given[:read]]))
+            together.append(self._read(memory, slot, forced)[-read:].float())
+            running.append(_Running(forced, forced.positions))
+        logits = [torch.stack(together)]
+        for column in tokens[:, read:].T:
+            for each, token in zip(running, column.tolist(), strict=True):
+                each.tokens.append(token)
+            newest = torch.as_tensor(column.copy(), device=self._device)
+            logits.append(self._advance(memory, newest, running, self._window(memory, running)).unsqueeze(1).clone())
+        return torch.cat(logits, dim=1)
 
     @contextmanager
     def _memory(self) -> Iterator[_Memory]:
