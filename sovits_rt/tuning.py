@@ -21,7 +21,9 @@ from autotune.profile import Profile
 from autotune.record import profile_of
 from autotune.subject import Outputs, SubjectName
 from sovits_rt import __version__, process, quality
+from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.evaluation.listening import WordCheck
 from sovits_rt.settings import Settings, untuned
@@ -98,8 +100,11 @@ class SpeechSubject:
         return untuned(machine)
 
     def reject(self, settings: Settings, machine: Machine) -> str | None:
-        if self.brief and not all(isinstance(each.backend, Eager) for each in (settings.semantic, settings.acoustic)):
+        backends = (settings.semantic.backend, settings.acoustic.backend)
+        if self.brief and any(isinstance(each, Compiled) for each in backends):
             return "compiling takes longer than a brief tuning lasts"
+        if settings.process.device != "cpu" and any(isinstance(each, OnnxRuntime) for each in backends):
+            return "onnxruntime runs on the CPU only"
         needed = slot_bytes(self.shape, settings.semantic.precision) * settings.semantic.slots
         devices = machine.devices_of(settings.process.device)
         room = devices[0].memory_bytes if devices and settings.process.device != "cpu" else machine.memory.usable_bytes
@@ -145,7 +150,8 @@ def subject_for(paths: ModelPaths, shape: str, *, brief: bool) -> SubjectName:
 
 
 def seeds(machine: Machine) -> list[Settings]:
-    """Settings worth trying first: more sentences at once, half precision where the hardware has it."""
+    """Settings worth trying first: more sentences at once, ONNX Runtime on a CPU, exact and with int8 weights, half
+    precision where the hardware has it."""
     start = untuned(machine)
     wide = replace(start, semantic=replace(start.semantic, slots=16))
     half = replace(
@@ -157,7 +163,23 @@ def seeds(machine: Machine) -> list[Settings]:
     # Not among them: threads that go on spinning. Measured on an idle machine they win, and then lose on a busy one.
     some = replace(start, semantic=replace(start.semantic, slots=8))
     cut = replace(wide, acoustic=replace(wide.acoustic, window=200))
-    return [*([half] if native_half else []), wide, some, cut]
+    return [
+        *_with_onnxruntime(wide, half if native_half else wide, machine),
+        *([half] if native_half else []),
+        wide,
+        some,
+        cut,
+    ]
+
+
+def _with_onnxruntime(exact: Settings, lossy: Settings, machine: Machine) -> list[Settings]:
+    if machine.accelerators or OnnxRuntime.unavailable(machine) is not None:
+        return []
+    small = OnnxRuntime(down="same", head="same")
+    return [
+        replace(lossy, semantic=replace(lossy.semantic, backend=small, precision="int8")),
+        replace(exact, semantic=replace(exact.semantic, backend=OnnxRuntime())),
+    ]
 
 
 class SpeechRunner:

@@ -13,6 +13,8 @@ from autotune.measure import Budget, Gate
 from autotune.subject import checked_environment
 from sovits_rt import quality
 from sovits_rt.backends.compiled import Compiled
+from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.rehearsal import BRIEF, Rehearsal
 from sovits_rt.settings import AcousticSettings, ProcessSettings, SemanticSettings, Settings, untuned
@@ -57,6 +59,19 @@ def test_only_a_long_tuning_tries_compiled_code(machine):
     compiled = Settings(acoustic=AcousticSettings(backend=Compiled()))
     assert "compiling" in (subject().reject(compiled, machine) or "")
     assert subject(brief=False).reject(compiled, machine) is None
+
+
+def test_onnxruntime_is_for_the_cpu(recorded_machine):
+    machine = recorded_machine("windows_gtx1660")
+    on_gpu = replace(slots(4, backend=OnnxRuntime()), process=ProcessSettings(device="cuda"))
+    assert "CPU" in (subject().reject(on_gpu, machine) or "")
+    assert subject().reject(replace(on_gpu, process=ProcessSettings()), machine) is None
+    assert all(isinstance(each.semantic.backend, Eager) for each in seeds(machine)), "its GPU is tried first"
+
+
+def test_a_cpu_is_tried_with_onnxruntime_exact_and_int8(recorded_machine):
+    tried = [each.semantic for each in seeds(recorded_machine("epyc_7763_dual"))]
+    assert {each.precision for each in tried if isinstance(each.backend, OnnxRuntime)} == {"fp32", "int8"}
 
 
 def test_slots_that_do_not_fit_into_memory_are_refused(machine):
