@@ -7,6 +7,7 @@ SovitsError
 ├── AudioError          a recording can't be read or used, or a file can't be written
 ├── RequestError        a value of a request is out of range
 ├── SettingsError       a knob or profile does not fit this machine or this version
+├── ExportError         an exported model does not compute what the network computes
 └── MissingExtraError   an optional package is needed; the message says what to install
 
 Each message is one sentence that names what came, what was expected and what to do. The command line prints it and
@@ -39,6 +40,10 @@ class RequestError(SovitsError):
 
 
 class SettingsError(SovitsError):
+    pass
+
+
+class ExportError(SovitsError):
     pass
 
 
