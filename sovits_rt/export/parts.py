@@ -108,6 +108,8 @@ class Step:
         config, capacity = self.network.config, 20 * size
         lengths = torch.arange(size, dtype=torch.int32) + 8
         memory = _normal(config.layers, 2, size, config.heads, capacity, config.head_width)
+        for row, length in enumerate(lengths):  # what lies beyond is not carried over to a new buffer
+            memory[:, :, row, :, length:] = 0
         return {
             "tokens": _ids(config.eos, size),
             "audio_positions": torch.arange(size) + 3,
