@@ -37,6 +37,8 @@ from sovits_rt.text import Dictionary
 from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
 from sovits_rt.voices import VoiceCache, voice_key
 
+# Of one weight, with its share of a scale in fp32 per 32 weights.
+_WEIGHT_BYTES = {"int8": 1.125, "int4": 0.625}
 _TORCH_NAMES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}
 
 
@@ -51,7 +53,14 @@ class Engine:
         t2s = models.t2s.to(_weight_format(semantic.precision))
         step = semantic.backend.compile(_step_of(t2s, semantic.precision))
         prefill = _prefill_of(t2s, semantic)
-        self._decoder = Decoder(t2s, cast(Step, step), prefill=prefill, slots=semantic.slots, timer=timer)
+        self._decoder = Decoder(
+            t2s,
+            cast(Step, step),
+            prefill=prefill,
+            slots=semantic.slots,
+            timer=timer,
+            weight_bytes=_WEIGHT_BYTES.get(semantic.precision),
+        )
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_weight_format(acoustic.precision))
         generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))

@@ -15,6 +15,7 @@ from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.errors import SettingsError
 from sovits_rt.nn.t2s import T2S, T2SConfig
 from sovits_rt.settings import SemanticSettings
+from sovits_rt.stages.semantic.decoder import Decoder
 
 SLOTS = 16
 # backend, precision, cosine at least, equal first choices at least, mean KL divergence at most
@@ -90,6 +91,12 @@ def test_formats_that_a_backend_does_not_run_are_refused():
     assert SemanticSettings(backend=OnnxRuntime(), precision="int8").unavailable(probe()) is None
     assert "bf16" in str(SemanticSettings(backend=OnnxRuntime(), precision="bf16").unavailable(probe()))
     assert "int8" in str(SemanticSettings(precision="int8").unavailable(probe()))
+
+
+def test_a_step_is_said_to_read_as_many_bytes_as_the_format_has(network):
+    plain, packed = (Decoder(network, network.step, slots=1, weight_bytes=each).step_cost for each in (None, 1.125))
+    assert plain.weight_bytes == 4 * plain.weights
+    assert packed.weight_bytes == round(1.125 * plain.weights)
 
 
 def test_it_is_refused_off_the_cpu():

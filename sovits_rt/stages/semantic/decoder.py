@@ -85,12 +85,21 @@ class _Memory:
 
 class Decoder:
     """network: on its device, in its precision. step, prefill: network.step and network.prefill as the backend runs
-    them. slots: how many at once. timer: times prefill and decoding.
+    them. slots: how many at once. timer: times prefill and decoding. weight_bytes: of one weight in the format that the
+    step keeps it in, if that is not the network's.
     """
 
     def __init__(
-        self, network: T2S, step: Step, *, slots: int, prefill: Prefill | None = None, timer: Timer = UNTIMED
+        self,
+        network: T2S,
+        step: Step,
+        *,
+        slots: int,
+        prefill: Prefill | None = None,
+        timer: Timer = UNTIMED,
+        weight_bytes: float | None = None,
     ) -> None:
+        self._weight_bytes = weight_bytes
         self._network = network
         self._step = step
         self._run_prefill = network.prefill if prefill is None else prefill
@@ -108,9 +117,10 @@ class Decoder:
     def step_cost(self) -> StepCost:
         parameters = [*self._network.h.parameters(), self._network.ar_predict_layer.weight]
         config, size = self._network.config, self._dtype.itemsize
+        weights = sum(each.numel() for each in parameters)
         return StepCost(
-            weights=sum(each.numel() for each in parameters),
-            weight_bytes=sum(each.numel() * each.element_size() for each in parameters),
+            weights=weights,
+            weight_bytes=round(weights * (self._weight_bytes or size)),
             position_bytes=2 * config.layers * config.width * size,
             precision=str(self._dtype).removeprefix("torch."),
         )
