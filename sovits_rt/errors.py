@@ -8,6 +8,7 @@ SovitsError
 ├── RequestError        a value of a request is out of range
 ├── OutOfMemoryError    not even the smallest piece of work fits into the memory
 ├── SettingsError       a knob or profile does not fit this machine or this version
+├── ExportError         an exported model does not compute what the network computes
 └── MissingExtraError   an optional package is needed; the message says what to install
 
 Each message is one sentence that names what came, what was expected and what to do. The command line prints it and
@@ -44,6 +45,10 @@ class OutOfMemoryError(SovitsError):
 
 
 class SettingsError(SovitsError):
+    pass
+
+
+class ExportError(SovitsError):
     pass
 
 

@@ -9,6 +9,7 @@ from autotune.errors import AutotuneError
 from sovits_rt import __version__
 from sovits_rt.cli.doctor import doctor_command
 from sovits_rt.cli.evaluate import evaluate_command
+from sovits_rt.cli.export import export_group
 from sovits_rt.cli.inspect import inspect_command
 from sovits_rt.cli.machine import probe_command
 from sovits_rt.cli.monitor import monitor_command
@@ -40,6 +41,7 @@ for command in (
     doctor_command,
     profile_group,
     inspect_command,
+    export_group,
     monitor_command,
 ):
     cli.add_command(command)

@@ -17,7 +17,7 @@ class BertFeatures:
     """network: BERT cut after the layer whose output is used. tokenizer: one token per character, [CLS] and [SEP]."""
 
     def __init__(self, network: Bert, tokenizer: Tokenizer) -> None:
-        self._network = network
+        self.network = network
         self._tokenizer = tokenizer
 
     @torch.inference_mode()
@@ -31,14 +31,14 @@ class BertFeatures:
                 f"BERT's tokenizer made {len(ids) - 2} tokens of {len(segment.norm_text)} characters in "
                 f"{segment.norm_text!r}; a character-wise vocabulary such as chinese-roberta-wwm-ext-large is needed."
             )
-        longest = self._network.config.positions
+        longest = self.network.config.positions
         if len(ids) > longest:
             raise TextError(
                 f"The sentence {segment.norm_text[:20]!r}… has {len(ids) - 2} characters, but BERT reads at most "
                 f"{longest - 2}; choose a --split method that cuts it."
             )
-        device = self._network.embeddings.word_embeddings.weight.device
-        hidden = self._network(torch.tensor([ids], device=device))[0, 1:-1].float().cpu()
+        device = self.network.embeddings.word_embeddings.weight.device
+        hidden = self.network(torch.tensor([ids], device=device))[0, 1:-1].float().cpu()
         per_phone: Floats = hidden.repeat_interleave(torch.tensor(segment.word2ph), dim=0).numpy()
         return per_phone
 

@@ -6,6 +6,7 @@ from backend_contract import BackendContract, BackendParity, DecoderParity, Voco
 from sovits_rt.backends.channels_last import ChannelsLast
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.settings import BACKENDS
 
 
@@ -32,6 +33,12 @@ class TestChannelsLast(BackendContract, VocoderParity):
     @pytest.fixture
     def backend(self):
         return ChannelsLast()
+
+
+class TestOnnxRuntime(BackendContract, DecoderParity):
+    @pytest.fixture
+    def backend(self):
+        return OnnxRuntime()
 
 
 PARITIES = {"t2s_step": DecoderParity, "vocoder": VocoderParity}

@@ -13,6 +13,8 @@ from autotune.measure import Budget, Gate
 from autotune.subject import checked_environment
 from sovits_rt import quality
 from sovits_rt.backends.compiled import Compiled
+from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.rehearsal import BRIEF, Rehearsal
 from sovits_rt.settings import AcousticSettings, ProcessSettings, SemanticSettings, Settings, untuned
@@ -57,6 +59,19 @@ def test_only_a_long_tuning_tries_compiled_code(machine):
     compiled = Settings(acoustic=AcousticSettings(backend=Compiled()))
     assert "compiling" in (subject().reject(compiled, machine) or "")
     assert subject(brief=False).reject(compiled, machine) is None
+
+
+def test_onnxruntime_is_for_the_cpu(recorded_machine):
+    machine = recorded_machine("windows_gtx1660")
+    on_gpu = replace(slots(4, backend=OnnxRuntime()), process=ProcessSettings(device="cuda"))
+    assert "CPU" in (subject().reject(on_gpu, machine) or "")
+    assert subject().reject(replace(on_gpu, process=ProcessSettings()), machine) is None
+    assert all(isinstance(each.semantic.backend, Eager) for each in seeds(machine)), "its GPU is tried first"
+
+
+def test_a_cpu_is_tried_with_onnxruntime_exact_and_int8(recorded_machine):
+    tried = [each.semantic for each in seeds(recorded_machine("epyc_7763_dual"))]
+    assert {each.precision for each in tried if isinstance(each.backend, OnnxRuntime)} == {"fp32", "int8"}
 
 
 def test_slots_that_do_not_fit_into_memory_are_refused(machine):
@@ -140,7 +155,8 @@ def test_half_precision_is_judged_by_its_distance(paths):
     """Random weights exaggerate rounding, so whether it passes is not asked; that it is measured is."""
     plain, half = runner(paths, Settings()), runner(paths, HALF)
     reference, output = plain.run(0), half.run(0)
-    assert reference["logits"].shape == (FORCED_RUNS * FORCED_TOKENS, 1025)
+    assert reference["read"].shape == (FORCED_RUNS * (FORCED_TOKENS - FORCED_STEPS), 1025)
+    assert reference["stepped"].shape == (FORCED_RUNS * FORCED_STEPS, 1025)
     assert not bool(output["exact"])
     gates = {gate.name: gate for gate in plain.compare(0, reference, output)}
     print("; ".join(gate.sentence for gate in gates.values()))
@@ -169,8 +185,9 @@ def test_a_broken_step_is_caught_in_settings_that_are_not_exact(paths, monkeypat
 @pytest.mark.parametrize("count", [1, 4, 16])
 def test_given_tokens_read_one_by_one_equal_those_read_together(paths, count):
     rehearsal = Rehearsal(paths, slots(count), BRIEF)
-    together = rehearsal.forced(2, 40, 0)["logits"]
-    stepped = rehearsal.forced(2, 40, FORCED_STEPS)["logits"]
+    together = rehearsal.forced(7, 40, 0)["read"].reshape(7, 40, -1)
+    found = rehearsal.forced(7, 40, 8)
+    stepped = np.concatenate([found["read"].reshape(7, -1, 1025), found["stepped"].reshape(7, -1, 1025)], axis=1)
     difference = np.abs(together - stepped).max()
     print(f"{count} slots: largest difference of logits {difference:.1e}")
     assert difference < 6e-5
