@@ -1,0 +1,63 @@
+"""Own code for the decoder's steps on a CPU: one call per step, built for the processor at first use.
+
+Weights in fp32, bf16 or int8. int8 has a scale for each output and 64 inputs; what is multiplied with it is turned into
+bytes too, with a scale for each row and 64 numbers. Sums are kept in fp32, and key/value memory has the format that the
+caller gives it. A sentence's numbers do not depend, to the bit, on what is decoded beside it or on the number of threads.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune.knobs import Choice, knob
+from autotune.machine import Machine
+from sovits_rt.backends import EntryPoint
+from sovits_rt.backends._native import build
+from sovits_rt.errors import SettingsError
+
+SOURCE = Path(build.__file__).with_name("step.cpp")
+_SPARED = {"nothing": (), "head": (4,), "head-and-down": (3, 4)}  # of project, combine, expand, contract, head
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    spared: str = knob(
+        Choice(tuple(_SPARED)),
+        default="head-and-down",
+        doc="What int8 leaves in bf16: the layer that gives the logits, and the second half of each feed-forward part.",
+        exact=False,
+    )
+
+    @staticmethod
+    def unavailable(machine: Machine) -> str | None:
+        if machine.software.os == "windows":
+            return "the native backend needs Linux or macOS"
+        if build.find_compiler() is None:
+            return f"the native backend needs a C++ compiler ({', '.join(build.COMPILERS)}) and none was found"
+        return None
+
+    @staticmethod
+    def formats(entry_name: str) -> tuple[str, ...]:
+        return ("fp32", "bf16", "int8") if entry_name == "t2s_step" else ()
+
+    def compile(self, entry: EntryPoint) -> Callable[..., Any]:
+        """Raises SettingsError where the compiler fails, or for a network that is not on the CPU."""
+        from sovits_rt.backends._native.package import NativeStep
+        from sovits_rt.nn.t2s import T2S
+
+        assert isinstance(entry.module, T2S)
+        device = entry.module.bert_proj.weight.device
+        if device.type != "cpu":
+            raise SettingsError(
+                f"semantic.backend native runs on the CPU, but the decoder is on {device}; "
+                f"set process.device=cpu or choose another semantic.backend."
+            )
+        formats = [entry.precision] * 5
+        if entry.precision == "int8":
+            for matrix in _SPARED[self.spared]:
+                formats[matrix] = "bf16"
+        return NativeStep(build.load(SOURCE), entry.module, formats)
+
+
+BACKEND = Native
