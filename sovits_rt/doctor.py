@@ -26,7 +26,7 @@ from sovits_rt.tuning import PUBLISHED_SHAPE, SpeechSubject, subject_name
 DISTRIBUTION = "sovits-rt"
 # Modules of other makers that speaking may load.
 MODULES = ("torch", "numpy", "soundfile", "soxr", "tokenizers", "onnxruntime")
-_SPARED = ("onnxruntime",)  # only g2pW needs it
+_SPARED = ("onnxruntime",)  # only g2pW and the backend of that name need it
 # The published v2 models (decoder, SoVITS, HuBERT, Chinese BERT) are 1.1 GB in half precision, and run in fp32.
 MODELS_BYTES = 2_200_000_000
 SMALL_GPU_GIB = 6
@@ -37,6 +37,7 @@ _EXTRAS = {
     "auto": "the language of a text can't be found out (--lang auto)",
     "g2pw": "polyphones are read by pypinyin only",
     "m4a": "m4a and other AAC recordings can't be read",
+    "onnx": "the decoder can't be run by ONNX Runtime, which is faster on a CPU",
     "plots": "pictures of spectrograms can't be drawn",
     "quality": "nothing can listen to speech and count word errors",
 }

@@ -27,11 +27,11 @@ from sovits_rt.models import Models
 from sovits_rt.nn.sovits import Sovits
 from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise, SentenceNoise
-from sovits_rt.settings import Settings
+from sovits_rt.settings import SemanticSettings, Settings
 from sovits_rt.stages import frontend as bert_frontend
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
 from sovits_rt.stages.reference import ReferenceEncoder
-from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Step, StepCost
+from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Prefill, Step, StepCost
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.text import Dictionary
 from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
@@ -50,7 +50,8 @@ class Engine:
         semantic, acoustic = settings.semantic, settings.acoustic
         t2s = models.t2s.to(_weight_format(semantic.precision))
         step = semantic.backend.compile(_step_of(t2s, semantic.precision))
-        self._decoder = Decoder(t2s, cast(Step, step), slots=semantic.slots, timer=timer)
+        prefill = _prefill_of(t2s, semantic)
+        self._decoder = Decoder(t2s, cast(Step, step), prefill=prefill, slots=semantic.slots, timer=timer)
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_weight_format(acoustic.precision))
         generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))
@@ -225,14 +226,15 @@ class Engine:
             style_text=generator.normal(scale=0.1, size=(1, sovits.text.mixer, 1)).astype(np.float32),
         )
 
-    def forced_logits(self, sentence: Sentence, tokens: Ints, voice: Voice, *, stepped: int = 0) -> Floats:
-        """[t, V]: what the decoder expects after each of the given tokens [t], with the voice's prompt before them.
+    def forced_logits(self, sentences: Sequence[Sentence], tokens: Ints, voice: Voice, *, stepped: int = 0) -> Floats:
+        """[n, t, V]: what the decoder expects after each of the given tokens [n, t] of n sentences, with the voice's
+        prompt before them.
 
         stepped: so many of them, the last ones, are read one by one, as when decoding.
         """
-        request = Request("", "", voice)
-        job = self._job(0, sentence, SentenceNoise(0, sentence.ids, 0), request)
-        return self._decoder.forced_logits(job, tokens, stepped=stepped)
+        request, noises = Request("", "", voice), sentence_noises(sentences, 0)
+        jobs = [self._job(0, each, noise, request) for each, noise in zip(sentences, noises, strict=True)]
+        return self._decoder.forced_logits(jobs, tokens, stepped=stepped)
 
     def _check(self, sentences: Sequence[Sentence], voice: Voice) -> None:
         if voice.made_for != self._models.sovits_digest:
@@ -282,6 +284,16 @@ def _weight_format(precision: str) -> torch.dtype:
 
 def _step_of(network: T2S, precision: str) -> EntryPoint:
     return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"))
+
+
+def _prefill_of(network: T2S, settings: SemanticSettings) -> Prefill:
+    """In the format of the network's own weights, since the whole sentence rests on it; plain where the backend has no
+    way of its own."""
+    precision = "bf16" if settings.precision == "bf16" else "fp32"
+    if precision not in settings.backend.formats("t2s_prefill"):
+        return network.prefill
+    entry = EntryPoint("t2s_prefill", network, "prefill", precision, varying=("phones", "tokens"))
+    return cast(Prefill, settings.backend.compile(entry))
 
 
 def _vocoder_of(network: Sovits, precision: str) -> EntryPoint:

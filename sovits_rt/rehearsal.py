@@ -63,13 +63,13 @@ class Rehearsal:
         return {"tokens": np.stack([decoded[index] for index in range(len(decoded))]), "wave": chunk.wave}
 
     def forced(self, runs: int, tokens: int, stepped: int) -> Mapping[str, Floats]:
-        """logits [runs * tokens, V]: the decoder's, reading given tokens, the last `stepped` of each run one by one."""
-        generator = np.random.default_rng(SEED + 1)
-        rows = []
-        for sentence in self._sentences[:runs]:
-            given = generator.integers(0, TOKENS, tokens)
-            rows.append(self._engine.forced_logits(sentence, given, self._request.voice, stepped=stepped))
-        return {"logits": np.concatenate(rows)}
+        """The decoder's logits, reading given tokens: read [runs * (tokens - stepped), V] of those that are read
+        together, stepped [runs * stepped, V] of the last ones of each run, which are read one by one."""
+        given = np.random.default_rng(SEED + 1).integers(0, TOKENS, (runs, tokens))
+        voice = self._request.voice
+        logits = self._engine.forced_logits(self._sentences[:runs], given, voice, stepped=stepped)
+        parts = {"read": logits[:, : tokens - stepped], "stepped": logits[:, tokens - stepped :]}
+        return {name: part.reshape(-1, part.shape[-1]) for name, part in parts.items()}
 
     def _sentence(self, phones: int) -> Sentence:
         ids = tuple(int(each) for each in self._generator.integers(1, PHONE_IDS, phones))

@@ -104,7 +104,12 @@ class SemanticSettings:
     """The text-to-semantic decoder."""
 
     backend: Backend = knob(BACKENDS, default=Eager(), doc="How the decoder's steps are run.")
-    precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the decoder.", exact=False)
+    precision: str = knob(
+        Choice(("fp32", "bf16", "int8", "int4")),
+        default="fp32",
+        doc="Number format of the decoder; int8 and int4 are those of the weights in its steps.",
+        exact=False,
+    )
     slots: int = knob(
         Choice(SLOTS),
         default=4,

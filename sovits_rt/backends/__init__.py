@@ -4,6 +4,7 @@ A file defines BACKEND, a class with
     unavailable(machine) -> str | None      why it can't be used here, or None
     formats(entry_name) -> names            the number formats in which it runs that entry point; none if it can't
     compile(entry) -> Callable              the entry point, run this backend's way
+Entry points: "t2s_step" and "t2s_prefill" (nn/t2s.py; without the second, prefill is run plainly), "vocoder".
 """
 
 from collections.abc import Callable

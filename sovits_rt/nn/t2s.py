@@ -173,7 +173,8 @@ class T2S(nn.Module):
         """One decoding step for every slot.
 
         tokens: [B] the newest token. audio_positions: [B] its position among the audio. lengths: [B] valid rows of
-        memory, where this token's key and value are written. memory: [L, 2, B, H, S, D] with S > max(lengths).
+        memory, where this token's key and value are written. memory: [L, 2, B, H, S, D] with S > max(lengths), often
+        the beginning of longer rows: the strides of B and H are those of the whole buffer.
         Returns logits [B, audio_vocab].
         """
         batch, window = tokens.shape[0], memory.shape[4]

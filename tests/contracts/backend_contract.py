@@ -81,7 +81,27 @@ class BackendParity:
         print(f"{type(backend).__name__}: largest difference of logits and memory {worst:.1e}")
         assert worst < LOGITS
 
+    def test_reading_a_sentence_equals_the_plain_way(self, backend, here):
+        """With and without a prompt, into one slot of many."""
+        if "fp32" not in backend.formats("t2s_prefill"):
+            assert backend.formats("t2s_prefill") == (), "then it must be left to the network"
+            return
+        network, worst = tiny_decoder(), 0.0
+        prefill = compiled(backend, EntryPoint("t2s_prefill", network, "prefill", varying=("phones", "tokens")))
+        for phones, tokens in ((7, 5), (1, 9), (12, 0), (1, 0)):
+            memory = network.new_memory(3, 64, dtype=torch.float32, device=torch.device("cpu"))
+            same = memory.clone()
+            given = (torch.arange(phones), torch.randn(phones, 1024), torch.arange(tokens))
+            with torch.inference_mode():
+                plain = network.prefill(*given, same[:, :, 1])
+                found = quietly(prefill, *given, memory[:, :, 1])
+            assert found.shape == plain.shape
+            worst = max(worst, float((found - plain).abs().max()), float((memory - same).abs().max()))
+        print(f"{type(backend).__name__}: largest difference of logits and memory {worst:.1e}")
+        assert worst < LOGITS
+
     def test_the_decoder_gives_the_same_tokens(self, backend, here):
+        """As decoding calls it: batches that grow and shrink, views of longer rows, memory that moves."""
         network = tiny_decoder()
         step = compiled(backend, EntryPoint("t2s_step", network, "step", varying=("slots", "window")))
         plain = [tokens.tolist() for _, tokens in Decoder(network, network.step, slots=3).decode(jobs())]
@@ -92,6 +112,9 @@ class BackendParity:
         assert found == plain
 
     def test_the_vocoder_equals_the_plain_one(self, backend, here):
+        if "fp32" not in backend.formats("vocoder"):
+            assert AcousticSettings(backend=backend).unavailable(probe()), "what can't run must be refused"
+            return
         torch.manual_seed(0)
         generator = Generator(GeneratorConfig(voice=4, latent=6, channels=32)).eval()
         with torch.no_grad():

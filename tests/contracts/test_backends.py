@@ -5,6 +5,7 @@ from backend_contract import BackendContract, BackendParity
 
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.settings import BACKENDS
 
 
@@ -25,6 +26,12 @@ class TestCompiledParity(BackendParity):
     @pytest.fixture
     def backend(self):
         return Compiled()
+
+
+class TestOnnxRuntime(BackendContract, BackendParity):
+    @pytest.fixture
+    def backend(self):
+        return OnnxRuntime()
 
 
 @pytest.mark.parametrize("contract", [BackendContract, BackendParity])

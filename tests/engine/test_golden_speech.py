@@ -86,8 +86,8 @@ def check_logits(case, engine, chunk, voice):
     if voice.prompt_tokens.size:  # step 0 comes after the prompt's last token
         given, first = np.concatenate([voice.prompt_tokens[-1:], given]), 0
         voice = replace(voice, prompt_tokens=voice.prompt_tokens[:-1])
-    read_together = engine.forced_logits(chunk.sentence, given, voice)
-    one_by_one = engine.forced_logits(chunk.sentence, given, voice, stepped=len(given) - 1)
+    read_together = engine.forced_logits([chunk.sentence], given[None], voice)[0]
+    one_by_one = engine.forced_logits([chunk.sentence], given[None], voice, stepped=len(given) - 1)[0]
     for step in (each for each in steps if each >= first):
         for logits in (read_together, one_by_one):
             within(case, f"logits_step{step}", logits[step - first, : case[f"logits_step{step}"].shape[-1]], LOGITS)

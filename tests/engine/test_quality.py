@@ -20,7 +20,8 @@ def reference(random):
     return {
         "wave": (0.3 * np.sin(2 * np.pi * 220 * time) * np.sin(np.pi * time)).astype(np.float32),
         "tokens": random.integers(0, 1024, (8, 6)),
-        "logits": logits,
+        "read": logits,
+        "stepped": logits[:256],
         "exact": np.array(True),
     }
 
@@ -48,8 +49,8 @@ def test_rounding_passes_as_exact(reference, random):
 
 
 def test_half_precision_passes_as_inexact(reference, random):
-    logits = reference["logits"] + random.normal(scale=0.01, size=(512, 1025)).astype(np.float32)
-    output = {**reference, "logits": logits, "wave": noisy(reference["wave"], 40, random)}
+    logits = reference["read"] + random.normal(scale=0.01, size=(512, 1025)).astype(np.float32)
+    output = {**reference, "read": logits, "stepped": logits[:256], "wave": noisy(reference["wave"], 40, random)}
     assert not verdict(reference, output, exact=False)
     assert verdict(reference, output, exact=True) == {"wave"}
 
@@ -90,15 +91,17 @@ LOGIT_FAULTS = {
     "columns shuffled": lambda logits: logits[:, np.random.default_rng(0).permutation(1025)],
     "truncated": lambda logits: logits[:-1],
     "one row in sixteen of another sentence": lambda logits: np.where(
-        (np.arange(512) % 16 == 0)[:, None], np.roll(logits, 1, axis=0), logits
+        (np.arange(len(logits)) % 16 == 0)[:, None], np.roll(logits, 1, axis=0), logits
     ),
 }
 
 
+@pytest.mark.parametrize("name", quality.LOGITS)
 @pytest.mark.parametrize("fault", LOGIT_FAULTS.values(), ids=LOGIT_FAULTS)
-def test_a_fault_of_the_decoder_is_caught(reference, fault):
+def test_a_fault_of_the_decoder_is_caught(reference, fault, name):
+    """Also of steps alone, where tokens that are read together are right."""
     with np.errstate(invalid="ignore"):
-        assert verdict(reference, {**reference, "logits": fault(reference["logits"])}, exact=False)
+        assert verdict(reference, {**reference, name: fault(reference[name])}, exact=False)
 
 
 def test_shuffled_tokens_are_caught(reference, random):

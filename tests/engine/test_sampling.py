@@ -7,7 +7,7 @@ from speaking import RecordedNoise
 
 from sovits_rt.nn.t2s import T2S, T2SConfig
 from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder
-from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, keep_top_k, keep_top_p, sample
+from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, draw, keep_top_k, keep_top_p, sample
 from sovits_rt.types import Sampling
 
 VOCABULARY = 64
@@ -58,6 +58,25 @@ def test_rows_are_drawn_by_the_rules(seed, barred):
     drawn, best = sample(torch.from_numpy(logits), torch.from_numpy(seen), torch.from_numpy(noise), rows)
     expected = [drawn_by_the_rules(logits[i], seen[i], noise[i].astype(np.float64), row) for i, row in enumerate(ROWS)]
     assert list(zip(drawn.tolist(), best.tolist(), strict=True)) == expected
+    one_by_one = [draw(logits[i], seen[i], lambda i=i: noise[i, : EOS if barred else None], ROWS[i]) for i in range(7)]
+    assert one_by_one == expected
+
+
+def test_ties_are_drawn_among_with_noise():
+    """In both ways of drawing: what ties with the last that is kept stays, and noise decides."""
+    logits = np.array([0.0, 2.0, 2.0, 2.0, -np.inf], np.float32)
+    noise = np.array([1.0, 3.0, 1.0, 2.0], np.float32)
+    row = Sampling(top_k=1, repetition_penalty=1.0)
+    assert draw(logits, np.zeros(5, np.bool_), lambda: noise, row) == (2, 1)
+    rows = SamplingRows.stack([row], torch.device("cpu"))
+    both = sample(torch.from_numpy(logits)[None], torch.zeros(1, 5).bool(), torch.ones(1, 5), rows)
+    assert [int(each) for each in both] == [1, 1]
+
+
+def test_noise_is_not_asked_for_where_nothing_is_left_to_chance():
+    logits, seen = np.array([0.0, 2.0, 1.0], np.float32), np.zeros(3, np.bool_)
+    assert draw(logits, seen, lambda: pytest.fail("asked"), Sampling(top_k=1)) == (1, 1)
+    assert draw(logits, seen, lambda: pytest.fail("asked"), Sampling(top_k=3, top_p=0.1)) == (1, 1)
 
 
 def test_frequencies_follow_the_probabilities():

@@ -140,7 +140,8 @@ def test_half_precision_is_judged_by_its_distance(paths):
     """Random weights exaggerate rounding, so whether it passes is not asked; that it is measured is."""
     plain, half = runner(paths, Settings()), runner(paths, HALF)
     reference, output = plain.run(0), half.run(0)
-    assert reference["logits"].shape == (FORCED_RUNS * FORCED_TOKENS, 1025)
+    assert reference["read"].shape == (FORCED_RUNS * (FORCED_TOKENS - FORCED_STEPS), 1025)
+    assert reference["stepped"].shape == (FORCED_RUNS * FORCED_STEPS, 1025)
     assert not bool(output["exact"])
     gates = {gate.name: gate for gate in plain.compare(0, reference, output)}
     print("; ".join(gate.sentence for gate in gates.values()))
@@ -169,8 +170,9 @@ def test_a_broken_step_is_caught_in_settings_that_are_not_exact(paths, monkeypat
 @pytest.mark.parametrize("count", [1, 4, 16])
 def test_given_tokens_read_one_by_one_equal_those_read_together(paths, count):
     rehearsal = Rehearsal(paths, slots(count), BRIEF)
-    together = rehearsal.forced(2, 40, 0)["logits"]
-    stepped = rehearsal.forced(2, 40, FORCED_STEPS)["logits"]
+    together = rehearsal.forced(7, 40, 0)["read"].reshape(7, 40, -1)
+    found = rehearsal.forced(7, 40, FORCED_STEPS)
+    stepped = np.concatenate([found["read"].reshape(7, -1, 1025), found["stepped"].reshape(7, -1, 1025)], axis=1)
     difference = np.abs(together - stepped).max()
     print(f"{count} slots: largest difference of logits {difference:.1e}")
     assert difference < 6e-5

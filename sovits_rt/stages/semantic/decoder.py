@@ -5,9 +5,10 @@ do not depend on its neighbours. Rules (upstream AR/models/t2s_model.py): no end
 the end token is drawn or is the best one; at most `max_tokens`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from torch import Tensor
 from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise
 from sovits_rt.schedule import Slots
-from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, sample
+from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, draw, sample
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.types import Floats, Ints, Sampling
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Prefill = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 _WINDOW_MULTIPLE = 64  # attention windows are rounded up to this, so that few different shapes occur
 
 
@@ -82,14 +84,16 @@ class _Memory:
 
 
 class Decoder:
-    """network: on its device, in its precision. step: network.step as the backend runs it. slots: how many at once.
-
-    timer: times prefill and decoding.
+    """network: on its device, in its precision. step, prefill: network.step and network.prefill as the backend runs
+    them. slots: how many at once. timer: times prefill and decoding.
     """
 
-    def __init__(self, network: T2S, step: Step, *, slots: int, timer: Timer = UNTIMED) -> None:
+    def __init__(
+        self, network: T2S, step: Step, *, slots: int, prefill: Prefill | None = None, timer: Timer = UNTIMED
+    ) -> None:
         self._network = network
         self._step = step
+        self._run_prefill = network.prefill if prefill is None else prefill
         self._slots = slots
         self._timer = timer
         parameter = network.bert_proj.weight
@@ -149,25 +153,35 @@ class Decoder:
                     logits[: len(running)] = self._advance(memory, newest, running, window)
 
     @torch.inference_mode()
-    def forced_logits(self, job: DecodeJob, tokens: Ints, *, stepped: int = 0) -> Floats:
-        """[t, V] float32: the logits after each of the given tokens [t], which follow the job's prompt.
+    def forced_logits(self, jobs: Sequence[DecodeJob], tokens: Ints, *, stepped: int = 0) -> Floats:
+        """[n, t, V] float32: the logits after each of the given tokens [n, t], which follow the n jobs' prompts.
 
-        The last `stepped` tokens (fewer than t) are read one by one, as in decoding, by all slots at once; the logits
-        are the last slot's.
+        The last `stepped` tokens (fewer than t) are read one by one, as in decoding, with every slot in use.
         """
-        assert 0 <= stepped < len(tokens)
-        read = len(tokens) - stepped
-        forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, tokens[:read]]))
+        assert 0 <= stepped < tokens.shape[1]
+        found = []
         with self._memory() as memory:
-            logits = [self._read(memory, 0, forced)[-read:].float()]
-            memory.rows[:, :, 1:] = memory.rows[:, :, :1]
-            running = [_Running(forced, forced.positions) for _ in range(self._slots)]
-            for token in tokens[read:].tolist():
-                for each in running:
-                    each.tokens.append(token)
-                newest = torch.full((self._slots,), token, device=self._device)
-                logits.append(self._advance(memory, newest, running, self._window(memory, running))[-1:])
-        return torch.cat(logits).cpu().numpy()
+            for first in range(0, len(jobs), self._slots):
+                group = [(first + slot) % len(jobs) for slot in range(self._slots)]
+                wanted = min(self._slots, len(jobs) - first)
+                found.append(self._forced(memory, [jobs[each] for each in group], tokens[group], stepped)[:wanted])
+        return torch.cat(found).cpu().numpy()
+
+    def _forced(self, memory: _Memory, jobs: Sequence[DecodeJob], tokens: Ints, stepped: int) -> Tensor:
+        """`forced_logits` of as many jobs as there are slots."""
+        read = tokens.shape[1] - stepped
+        running, together = [], []
+        for slot, (job, given) in enumerate(zip(jobs, tokens, strict=True)):
+            forced = replace(job, prompt_tokens=np.concatenate([job.prompt_tokens, given[:read]]))
+            together.append(self._read(memory, slot, forced)[-read:].float())
+            running.append(_Running(forced, forced.positions))
+        logits = [torch.stack(together)]
+        for column in tokens[:, read:].T:
+            for each, token in zip(running, column.tolist(), strict=True):
+                each.tokens.append(token)
+            newest = torch.as_tensor(column.copy(), device=self._device)
+            logits.append(self._advance(memory, newest, running, self._window(memory, running)).unsqueeze(1).clone())
+        return torch.cat(logits, dim=1)
 
     @contextmanager
     def _memory(self) -> Iterator[_Memory]:
@@ -188,7 +202,7 @@ class Decoder:
     def _read(self, memory: _Memory, slot: int, job: DecodeJob) -> Tensor:
         """Text and prompt into a slot's memory; returns logits as T2S.prefill does."""
         memory.reserve(job.positions + 1)
-        logits = self._network.prefill(
+        logits = self._run_prefill(
             torch.as_tensor(job.phones, device=self._device),
             torch.as_tensor(job.bert, device=self._device).to(self._dtype),
             torch.as_tensor(job.prompt_tokens, device=self._device),
@@ -197,17 +211,27 @@ class Decoder:
         return logits
 
     def _draw(self, logits: Tensor, seen: Tensor, running: list[_Running]) -> tuple[list[int], list[int]]:
-        eos = self._network.config.eos
-        allowed = [
-            each.job.end_of_speech and len(each.tokens) >= FIRST_STEP_WITH_EOS for each in running
-        ]  # upstream cuts the end token's column off instead, hence the shorter noise
-        barred = torch.tensor(allowed, device=self._device).logical_not()
-        logits[:, eos] = logits[:, eos].masked_fill(barred, -torch.inf)
+        """(drawn, best) of every running sentence. Upstream cuts the end token's column off where it may not come yet,
+        hence the shorter noise."""
+        size, eos = logits.shape[1], self._network.config.eos
+        allowed = [each.job.end_of_speech and len(each.tokens) >= FIRST_STEP_WITH_EOS for each in running]
+        for row, may_end in enumerate(allowed):
+            if not may_end:
+                logits[row, eos] = -torch.inf
+        noises = [
+            partial(each.job.noise.token, len(each.tokens), size if may_end else eos)
+            for each, may_end in zip(running, allowed, strict=True)
+        ]
+        if self._device.type == "cpu":
+            found = [
+                draw(*each) for each in zip(logits.numpy(), seen.numpy(), noises, _samplings(running), strict=True)
+            ]
+            return [drawn for drawn, _ in found], [best for _, best in found]
         noise = torch.ones(logits.shape)
-        for row, (each, may_end) in enumerate(zip(running, allowed, strict=True)):
-            size = logits.shape[1] if may_end else eos
-            noise[row, :size] = torch.from_numpy(each.job.noise.token(len(each.tokens), size))
-        rows = SamplingRows.stack([each.job.sampling for each in running], self._device)
+        for row, each in enumerate(noises):
+            given = torch.from_numpy(each())
+            noise[row, : len(given)] = given
+        rows = SamplingRows.stack(_samplings(running), self._device)
         drawn, best = sample(logits, seen, noise.to(self._device), rows)
         return drawn.tolist(), best.tolist()
 
@@ -241,6 +265,10 @@ class Decoder:
         for each in running:
             each.length += 1
         return logits.float()
+
+
+def _samplings(running: list[_Running]) -> list[Sampling]:
+    return [each.job.sampling for each in running]
 
 
 def _round_up(value: int, multiple: int) -> int:

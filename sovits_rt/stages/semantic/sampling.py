@@ -1,15 +1,19 @@
 """From logits to the next token, for several sentences at once, each with its own parameters.
 
 Order and rules are upstream's (AR/models/utils.py, logits_to_probs): repetition penalty, top-p, temperature, top-k,
-softmax, then argmax(p / q) with q ~ Exponential(1), which draws from p.
+softmax, then argmax(p / q) with q ~ Exponential(1), which draws from p. `sample` does that for all rows at once, on any
+device; `draw` for one row in numpy, which on a CPU takes a tenth of the time: it looks only at what the top-k keep.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from sovits_rt.types import Sampling
+from sovits_rt.types import Floats, Sampling
 
 FIRST_STEP_WITH_EOS = 11
 _MIN_TEMPERATURE = 1e-5
@@ -49,6 +53,36 @@ def sample(logits: Tensor, seen: Tensor, noise: Tensor, rows: SamplingRows) -> t
     logits = keep_top_p(logits, rows.top_p)
     logits = keep_top_k(logits / rows.temperature, rows.top_k)
     return (logits.softmax(dim=-1) / noise).argmax(dim=-1), best
+
+
+def draw(logits: Floats, seen: NDArray[np.bool_], noise: Callable[[], Floats], row: Sampling) -> tuple[int, int]:
+    """Like `sample`, for one row: logits [V] and seen [V] give (drawn, best). noise: asked for the
+    numbers of at least those tokens that are not -inf, and only where more than one token is left."""
+    logits = logits.copy()
+    said = np.flatnonzero(seen)
+    penalty = np.float32(row.repetition_penalty)
+    scores = logits[said]
+    logits[said] = np.where(scores < 0, scores * penalty, scores / penalty)
+    best = int(logits.argmax())
+    if row.top_p < 1:
+        _drop_beyond(logits, row.top_p)
+    logits /= np.float32(max(row.temperature, _MIN_TEMPERATURE))
+    last = -min(row.top_k, len(logits))
+    pivot = np.partition(logits, last)[last]
+    candidates = np.flatnonzero((logits >= pivot) & (logits > -np.inf))
+    if len(candidates) < 2:
+        return best, best
+    weights = np.exp(logits[candidates] - logits[best])
+    return int(candidates[(weights / noise()[candidates]).argmax()]), best
+
+
+def _drop_beyond(logits: Floats, top_p: float) -> None:
+    """`keep_top_p` for one row, in place."""
+    order = np.argsort(-logits, kind="stable")
+    weights = np.exp(logits[order] - logits[order[0]])
+    beyond = np.cumsum(weights / weights.sum(), dtype=np.float64).astype(np.float32) > np.float32(top_p)
+    beyond[0] = False
+    logits[order[beyond]] = -np.inf
 
 
 def penalise(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
