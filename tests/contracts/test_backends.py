@@ -5,6 +5,7 @@ from backend_contract import BackendContract, BackendParity
 
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.native import Native
 from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.settings import BACKENDS
 
@@ -32,6 +33,12 @@ class TestOnnxRuntime(BackendContract, BackendParity):
     @pytest.fixture
     def backend(self):
         return OnnxRuntime()
+
+
+class TestNative(BackendContract, BackendParity):
+    @pytest.fixture
+    def backend(self):
+        return Native()
 
 
 @pytest.mark.parametrize("contract", [BackendContract, BackendParity])

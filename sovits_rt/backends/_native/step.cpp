@@ -417,6 +417,8 @@ void add_and_norm(float* x, const float* added, const float* weight, const float
 
 // ---- attention
 
+constexpr int AHEAD = 32;  // rows of keys that are fetched before they are needed; 16 and 64 were no better
+
 // Keys or values of one head: `count` rows of `width` numbers, `stride` numbers apart.
 template <class Number>
 struct Rows {
@@ -424,11 +426,17 @@ struct Rows {
     ptrdiff_t stride;
     int count;
     Number* row(int index) const { return data + std::min(index, count - 1) * stride; }
+    void fetch(int index) const {  // one row, soon needed; most are one or two cache lines
+        const Number* start = data + index * stride;
+        __builtin_prefetch(start);
+        if (sizeof(Number) > 2) __builtin_prefetch(start + 64 / sizeof(Number));
+    }
 };
 
-// For heads whose width is WIDTH, whole vectors; query is scaled already. scores: room for count + LANES.
+// For heads whose width is WIDTH, whole vectors; query is scaled already. scores: room for count + LANES. The values of
+// the same positions are fetched on the way: a head's memory is too short for the processor to see a pattern in time.
 template <int WIDTH, class Number>
-void score_vectors(const float* query, Rows<Number> keys, float* scores) {
+void score_vectors(const float* query, Rows<Number> keys, Rows<Number> values, float* scores) {
     constexpr int PARTS = WIDTH / LANES;
     Floats parts[PARTS];
     for (int part = 0; part < PARTS; ++part) parts[part] = load<Floats>(query + part * LANES);
@@ -436,6 +444,8 @@ void score_vectors(const float* query, Rows<Number> keys, float* scores) {
         Floats products[LANES];
         for (int lane = 0; lane < LANES; ++lane) {
             const Number* key = keys.row(first + lane);
+            keys.fetch(first + lane + AHEAD);
+            values.fetch(first + lane);
             products[lane] = Number::read(key) * parts[0];
             for (int part = 1; part < PARTS; ++part) products[lane] += Number::read(key + part * LANES) * parts[part];
         }
@@ -481,7 +491,7 @@ template <class Number>
 void attend(const float* query, Rows<Number> keys, Rows<Number> values, int width, float* scores, float* to) {
     constexpr int USUAL = 32;  // the width of a head in every published model
     if (width == USUAL) {
-        score_vectors<USUAL>(query, keys, scores);
+        score_vectors<USUAL>(query, keys, values, scores);
         const float total = soften(scores, keys.count);
         mix_vectors<USUAL>(scores, values, 1.0f / total, to);
         return;
