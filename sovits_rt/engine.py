@@ -18,7 +18,7 @@ from sovits_rt import text as frontend
 from sovits_rt.audio.files import check_is_file
 from sovits_rt.audio.join import finish_sentence
 from sovits_rt.audio.reference import load_auxiliary, load_reference
-from sovits_rt.backends import EntryPoint
+from sovits_rt.backends import EntryPoint, memory_format
 from sovits_rt.checkpoints import content_digest
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import RequestError
@@ -38,6 +38,7 @@ from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
 from sovits_rt.voices import VoiceCache, voice_key
 
 _TORCH_NAMES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}
+_MEMORY_DTYPES = {"same": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Engine:
@@ -51,7 +52,14 @@ class Engine:
         t2s = models.t2s.to(_weight_format(semantic.precision))
         step = semantic.backend.compile(_step_of(t2s, semantic.precision))
         prefill = _prefill_of(t2s, semantic)
-        self._decoder = Decoder(t2s, cast(Step, step), prefill=prefill, slots=semantic.slots, timer=timer)
+        self._decoder = Decoder(
+            t2s,
+            cast(Step, step),
+            prefill=prefill,
+            slots=semantic.slots,
+            memory_dtype=_MEMORY_DTYPES[memory_format(semantic.backend)],
+            timer=timer,
+        )
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_weight_format(acoustic.precision))
         generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))

@@ -29,6 +29,12 @@ class Native:
         doc="What int8 leaves in bf16: the layer that gives the logits, the second half of each feed-forward part.",
         exact=False,
     )
+    memory: str = knob(
+        Choice(("same", "bf16", "fp16")),
+        default="same",
+        doc="Number format of keys and values; with many sentences at once, reading them takes most of a step's time.",
+        exact=False,
+    )
 
     @staticmethod
     def unavailable(machine: Machine) -> str | None:
@@ -43,7 +49,7 @@ class Native:
         return ("fp32", "bf16", "int8") if entry_name == "t2s_step" else ()
 
     def compile(self, entry: EntryPoint) -> Callable[..., Any]:
-        """Raises SettingsError where the compiler fails, or for a network that is not on the CPU."""
+        """Raises SettingsError where the compiler fails, or for a network on a GPU or of an unusual width."""
         from sovits_rt.backends._native.package import NativeStep
         from sovits_rt.nn.t2s import T2S
 
@@ -53,6 +59,11 @@ class Native:
             raise SettingsError(
                 f"semantic.backend native runs on the CPU, but the decoder is on {device}; "
                 f"set process.device=cpu or choose another semantic.backend."
+            )
+        if entry.module.config.width % 16:
+            raise SettingsError(
+                f"semantic.backend native needs a decoder whose width is a multiple of 16, but this one's is "
+                f"{entry.module.config.width}; choose another semantic.backend."
             )
         formats = [entry.precision] * 5
         if entry.precision == "int8":

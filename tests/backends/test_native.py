@@ -3,15 +3,20 @@
 import platform
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
 from autotune.probe import probe
-from sovits_rt.backends import EntryPoint
+from sovits_rt.backends import EntryPoint, memory_format
 from sovits_rt.backends._native import build
 from sovits_rt.backends._native.package import FORMATS, NativeStep
+from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.native import SOURCE, Native
+from sovits_rt.errors import SettingsError
 from sovits_rt.nn.t2s import T2S, T2SConfig
+from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder
+from sovits_rt.types import Sampling
 
 PORTABLE = ("-DSOVITS_RT_PORTABLE",)  # without the instructions that the source names
 ROWS = 7  # blocks of four, two and one
@@ -85,6 +90,30 @@ def plain(network, arguments, memory):
     with torch.inference_mode():
         logits: torch.Tensor = network.step(*arguments, memory)
     return logits
+
+
+class Ones:
+    """Noise for greedy decoding."""
+
+    def token(self, step, size):
+        return np.ones(size, np.float32)
+
+
+def jobs():
+    random = np.random.default_rng(0)
+    return [
+        DecodeJob(
+            index=index,
+            phones=random.integers(0, 20, 10 + index),
+            bert=np.zeros((10 + index, 1024), np.float32),
+            prompt_tokens=random.integers(0, 128, 5),
+            sampling=Sampling(top_k=1),
+            noise=Ones(),
+            max_tokens=20 + 9 * index,
+            end_of_speech=False,
+        )
+        for index in range(5)
+    ]
 
 
 def losses(plain, found):
@@ -220,3 +249,30 @@ def test_sparing_brings_int8_nearer():
     print("mean KL divergence:", ", ".join(f"{name} {value:.1e}" for name, value in far.items()))
     assert far["head"] < far["nothing"]
     assert far["head-and-down"] < far["nothing"]
+
+
+def test_decoding_with_16_bit_memory_gives_the_same_tokens():
+    """Through the decoder, whose prefill writes into that memory too."""
+    network = made()
+    step = Native().compile(EntryPoint("t2s_step", network, "step"))
+    expected = [tokens.tolist() for _, tokens in Decoder(network, network.step, slots=3).decode(jobs())]
+    for dtype, bytes_each in ((torch.float16, 2), (None, 4)):
+        decoder = Decoder(network, step, slots=3, memory_dtype=dtype)
+        assert [tokens.tolist() for _, tokens in decoder.decode(jobs())] == expected
+        assert decoder.step_cost.position_bytes == 2 * 3 * 128 * bytes_each
+
+
+def test_the_engine_gives_the_memory_that_is_asked_for():
+    assert memory_format(Native(memory="fp16")) == "fp16"
+    assert memory_format(Native()) == memory_format(Eager()) == "same"
+
+
+def test_an_unusual_width_is_refused():
+    network = T2S(T2SConfig(width=24, heads=3, layers=1, text_vocab=20, audio_vocab=33), positions=30)
+    with pytest.raises(SettingsError, match="multiple of 16, but this one's is 24"):
+        Native().compile(EntryPoint("t2s_step", network, "step"))
+
+
+def test_a_network_on_another_device_is_refused():
+    with pytest.raises(SettingsError, match=r"runs on the CPU, but the decoder is on meta; set process.device=cpu"):
+        Native().compile(EntryPoint("t2s_step", made().to("meta"), "step"))
