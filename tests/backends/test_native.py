@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from autotune.probe import probe
+from sovits_rt import checkpoints
 from sovits_rt.backends import EntryPoint, memory_format
 from sovits_rt.backends._native import build
 from sovits_rt.backends._native.package import FORMATS, NativeStep
@@ -276,3 +277,38 @@ def test_an_unusual_width_is_refused():
 def test_a_network_on_another_device_is_refused():
     with pytest.raises(SettingsError, match=r"runs on the CPU, but the decoder is on meta; set process.device=cpu"):
         Native().compile(EntryPoint("t2s_step", made().to("meta"), "step"))
+
+
+@pytest.mark.full
+def test_full_size_losses_stay_within_the_published_limits(golden):
+    """Random weights of a published model's size; tokens are drawn from what plain torch expects."""
+    network = T2S(T2SConfig(512, 16, 24, text_vocab=732, audio_vocab=1025), positions=400)
+    stored = checkpoints.load_t2s(golden.checkpoint("t2s_v2", "full"))
+    checkpoints.load_into(network, stored.weights, what="t2s_v2")
+    network.eval().requires_grad_(False)
+    rows, read, random = 8, 120, torch.Generator().manual_seed(0)
+    memory = network.new_memory(rows, 192, dtype=torch.float32, device=torch.device("cpu"))
+    with torch.inference_mode():
+        for row in range(rows):
+            phones, prompt = (torch.randint(1, 320, (read // 2,), generator=random) for _ in range(2))
+            network.prefill(phones, torch.zeros(read // 2, 1024), prompt, memory[:, :, row])
+    tried = {"fp32": Native(), "bf16": Native(), "int8": Native(), "int8 with fp16 memory": Native(memory="fp16")}
+    steps = {
+        name: each.compile(EntryPoint("t2s_step", network, "step", name.split()[0])) for name, each in tried.items()
+    }
+    memories = {name: memory.to(torch.float16) if "fp16" in name else memory.clone() for name in tried}
+    expected, found = [], {name: [] for name in tried}
+    tokens = torch.randint(0, 1024, (rows,), generator=random)
+    for turn in range(16):
+        arguments = (tokens, torch.full((rows,), read // 2 + turn), torch.full((rows,), read + turn))
+        expected.append(plain(network, arguments, memory))
+        for name, step in steps.items():
+            found[name].append(step(*arguments, memories[name]))
+        best = expected[-1][:, :1024].topk(15)
+        drawn = torch.multinomial(best.values.clone().softmax(-1), 1, generator=random)
+        tokens = best.indices.clone().gather(1, drawn)[:, 0]
+    for name in tried:
+        divergence, agreement, cosine = losses(torch.cat(expected), torch.cat(found[name]))
+        print(f"{name}: KL {divergence:.1e}, equal first choices {agreement:.3f}, cosine {cosine:.6f}")
+        assert divergence < (1e-9 if name == "fp32" else 1e-3)
+        assert agreement == 1 if name == "fp32" else agreement > 0.97
