@@ -20,7 +20,7 @@ from sovits_rt import text as frontend
 from sovits_rt.audio.files import check_is_file
 from sovits_rt.audio.join import finish_sentence, whole
 from sovits_rt.audio.reference import load_auxiliary, load_reference
-from sovits_rt.backends import EntryPoint
+from sovits_rt.backends import EntryPoint, memory_format
 from sovits_rt.checkpoints import content_digest
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import RequestError
@@ -44,6 +44,7 @@ from sovits_rt.voices import VoiceCache, voice_key
 # Of one weight, with its share of a scale in fp32 per 32 weights.
 _WEIGHT_BYTES = {"int8": 1.125, "int4": 0.625}
 _TORCH_NAMES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}
+_MEMORY_DTYPES = {"same": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Engine:
@@ -59,9 +60,18 @@ class Engine:
         t2s = models.t2s.to(_weight_format(semantic.precision))
         step = cast(Step, self._overlap.stepping(semantic.backend.compile(_step_of(t2s, semantic.precision))))
         prefill = cast(Prefill, self._overlap.stepping(_prefill_of(t2s, semantic)))
+        memory_dtype = _MEMORY_DTYPES[memory_format(semantic.backend)]
         weight_bytes = _WEIGHT_BYTES.get(semantic.precision)
         self._semantic = SparingDecoder(
-            lambda slots: Decoder(t2s, step, prefill=prefill, slots=slots, timer=timer, weight_bytes=weight_bytes),
+            lambda slots: Decoder(
+                t2s,
+                step,
+                prefill=prefill,
+                slots=slots,
+                memory_dtype=memory_dtype,
+                timer=timer,
+                weight_bytes=weight_bytes,
+            ),
             semantic.slots,
         )
         self._reference = ReferenceEncoder(models.sovits)

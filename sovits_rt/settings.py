@@ -8,7 +8,7 @@ from autotune.registry import plugins
 from sovits_rt.backends import Backend
 from sovits_rt.backends.eager import Eager
 
-BACKENDS = OneOf(plugins("sovits_rt.backends", "BACKEND"))
+BACKENDS = plugins("sovits_rt.backends", "BACKEND")
 WHOLE_SENTENCE_FRAMES = 3000  # 60 s, longer than any sentence: never cut
 
 
@@ -56,6 +56,10 @@ def _device_unavailable(kind: object, machine: Machine) -> str | None:
     if kind == "cpu" or machine.has(str(kind)):
         return None
     return machine.absent.get(str(kind), "the machine has none")
+
+
+def backends_for(entry_name: str) -> OneOf:
+    return OneOf({name: each for name, each in BACKENDS.items() if each.formats(entry_name)})
 
 
 def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> str | None:
@@ -130,7 +134,7 @@ class FrontendSettings:
 class SemanticSettings:
     """The text-to-semantic decoder."""
 
-    backend: Backend = knob(BACKENDS, default=Eager(), doc="How the decoder's steps are run.")
+    backend: Backend = knob(backends_for("t2s_step"), default=Eager(), doc="How the decoder's steps are run.")
     precision: str = knob(
         Choice(("fp32", "bf16", "int8", "int4")),
         default="fp32",
@@ -156,7 +160,7 @@ class SemanticSettings:
 class AcousticSettings:
     """From tokens to waveform."""
 
-    backend: Backend = knob(BACKENDS, default=Eager(), doc="How the vocoder is run.")
+    backend: Backend = knob(backends_for("vocoder"), default=Eager(), doc="How the vocoder is run.")
     precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the vocoder.", exact=False)
     window: int = knob(
         Choice((50, 100, 200, 400, WHOLE_SENTENCE_FRAMES)),

@@ -4,6 +4,8 @@ A file defines BACKEND, a class with
     unavailable(machine) -> str | None      why it can't be used here, or None
     formats(entry_name) -> names            the number formats in which it runs that entry point; none if it can't
     compile(entry) -> Callable              the entry point, run this backend's way
+and perhaps a knob
+    memory                                  the number format of the key/value memory that its steps are given
 Entry points: "t2s_step" and "t2s_prefill" (nn/t2s.py; without the second, prefill is run plainly), "vocoder".
 """
 
@@ -46,3 +48,9 @@ class Backend(Protocol):
     def formats(entry_name: str) -> tuple[str, ...]: ...
 
     def compile(self, entry: EntryPoint) -> Callable[..., Any]: ...
+
+
+def memory_format(backend: Backend) -> str:
+    """ "fp32", "bf16" or "fp16"; "same" is that of the network's weights."""
+    wanted: str = getattr(backend, "memory", "same")
+    return wanted

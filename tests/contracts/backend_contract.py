@@ -51,7 +51,7 @@ class BackendContract:
         settings = Settings(semantic=SemanticSettings(backend=backend), acoustic=AcousticSettings(backend=backend))
         assert knobs.load(Settings, knobs.dump(settings)) == settings
         assert hash(backend) == hash(type(backend)())
-        assert type(backend) in BACKENDS.plugins.values()
+        assert type(backend) in BACKENDS.values()
 
 
 class Running:

@@ -6,6 +6,7 @@ from backend_contract import BackendContract, BackendParity, DecoderParity, Voco
 from sovits_rt.backends.channels_last import ChannelsLast
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.native import Native
 from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.settings import BACKENDS
 
@@ -41,6 +42,12 @@ class TestOnnxRuntime(BackendContract, DecoderParity):
         return OnnxRuntime()
 
 
+class TestNative(BackendContract, DecoderParity):
+    @pytest.fixture
+    def backend(self):
+        return Native()
+
+
 PARITIES = {"t2s_step": DecoderParity, "vocoder": VocoderParity}
 
 
@@ -50,7 +57,7 @@ def test_every_backend_is_tested(contract):
     names = {each.__name__.removeprefix("Test").removesuffix("Parity") for each in tested if issubclass(each, contract)}
     runs = {
         name
-        for name, backend in BACKENDS.plugins.items()
+        for name, backend in BACKENDS.items()
         if all(backend.formats(entry) for entry, parity in PARITIES.items() if parity is contract)
     }
     assert {name.lower() for name in names} == {name.replace("_", "") for name in runs}

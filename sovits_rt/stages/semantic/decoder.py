@@ -66,9 +66,10 @@ class _Running:
 class _Memory:
     """Key/value rows of every slot, as T2S.new_memory lays them out."""
 
-    def __init__(self, network: T2S, slots: int) -> None:
+    def __init__(self, network: T2S, slots: int, dtype: torch.dtype) -> None:
         self._network = network
         self._slots = slots
+        self._dtype = dtype
         self.rows = self._new(0)
 
     def reserve(self, capacity: int) -> None:
@@ -79,14 +80,14 @@ class _Memory:
             self.rows[:, :, :, :, : old.shape[4]] = old
 
     def _new(self, capacity: int) -> Tensor:
-        parameter = self._network.bert_proj.weight
-        return self._network.new_memory(self._slots, capacity, dtype=parameter.dtype, device=parameter.device)
+        device = self._network.bert_proj.weight.device
+        return self._network.new_memory(self._slots, capacity, dtype=self._dtype, device=device)
 
 
 class Decoder:
     """network: on its device, in its precision. step, prefill: network.step and network.prefill as the backend runs
-    them. slots: how many at once. timer: times prefill and decoding. weight_bytes: of one weight in the format that the
-    step keeps it in, if that is not the network's.
+    them. slots: how many at once. memory_dtype: of keys and values, the network's if not given. timer: times prefill
+    and decoding. weight_bytes: of one weight in the format that the step keeps it in, if that is not the network's.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Decoder:
         *,
         slots: int,
         prefill: Prefill | None = None,
+        memory_dtype: torch.dtype | None = None,
         timer: Timer = UNTIMED,
         weight_bytes: float | None = None,
     ) -> None:
@@ -107,6 +109,7 @@ class Decoder:
         self._timer = timer
         parameter = network.bert_proj.weight
         self._dtype, self._device = parameter.dtype, parameter.device
+        self._memory_dtype = self._dtype if memory_dtype is None else memory_dtype
         self._idle: list[_Memory] = []
 
     @property
@@ -116,12 +119,12 @@ class Decoder:
     @property
     def step_cost(self) -> StepCost:
         parameters = [*self._network.h.parameters(), self._network.ar_predict_layer.weight]
-        config, size = self._network.config, self._dtype.itemsize
+        config = self._network.config
         weights = sum(each.numel() for each in parameters)
         return StepCost(
             weights=weights,
-            weight_bytes=round(weights * (self._weight_bytes or size)),
-            position_bytes=2 * config.layers * config.width * size,
+            weight_bytes=round(weights * (self._weight_bytes or self._dtype.itemsize)),
+            position_bytes=2 * config.layers * config.width * self._memory_dtype.itemsize,
             precision=str(self._dtype).removeprefix("torch."),
         )
 
@@ -199,7 +202,7 @@ class Decoder:
         try:
             memory = self._idle.pop()
         except IndexError:
-            memory = _Memory(self._network, self._slots)
+            memory = _Memory(self._network, self._slots, self._memory_dtype)
         try:
             yield memory
         finally:
