@@ -44,7 +44,8 @@ from sovits_rt.evaluation.sentences import own_sentences
 from sovits_rt.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-BATCHES, LENGTHS = (1, 2, 4, 8, 16, 32, 64), (100, 500, 1000)
+BATCHES, BATCHES_WITH_PEERS = (1, 2, 4, 8, 16, 32, 64), (1, 4, 16)
+LENGTHS = (100, 500, 1000)
 WIDTH = 200  # characters
 GROWTH = (100, 300, 1000, 3000, 10_000, 20_000)
 CHINESE = "今天天气真不错我们一起去公园散步吧那里的花都开了湖边还有很多人在放风筝"
@@ -129,18 +130,27 @@ def main() -> None:
 
 @main.command()
 @common
-@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=BATCHES, show_default=True)
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1, 64),
+    multiple=True,
+    show_default=f"{BATCHES_WITH_PEERS} with peers, else {BATCHES}",
+    help="Sentences decoded together.",
+)
 @click.option("--only", type=click.Choice(("decode", "render", "reference", "text")), multiple=True)
 def stages(batches: tuple[int, ...], only: tuple[str, ...], **options: Any) -> None:
     """Every stage by itself: T2S prefill and decoding, encoder and flow, vocoder, HuBERT, BERT."""
+    settled = Common.of(options)
+    batches = batches or (BATCHES_WITH_PEERS if settled.peers else BATCHES)
     wanted = {
-        "decode": [tasks.decoding(batch, tokens=64 if batch <= 16 else 24) for batch in batches],
+        "decode": [tasks.decoding(batch) for batch in batches],
         "render": [tasks.rendering()],
         "reference": [tasks.reference(str(REFERENCE))],
         "text": [tasks.features(CHINESE)],
     }
     chosen = [task for name, group in wanted.items() if not only or name in only for task in group]
-    measure("stages", chosen, Common.of(options), companions=not only or bool({"reference", "text"} & set(only)))
+    measure("stages", chosen, settled, companions=not only or bool({"reference", "text"} & set(only)))
 
 
 @main.command("one-user")

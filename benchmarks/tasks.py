@@ -4,6 +4,7 @@ A figure's cost is seconds (or bytes) per piece of work, so that ratios of costs
 few tokens more; `shown` turns it into what people read: tokens per second, real-time factor, seconds, MiB.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -43,8 +44,10 @@ class Task:
     fresh: bool = False
 
 
-def decoding(batch: int, *, phones: int = 100, tokens: int = 64) -> Task:
-    """So many sentences decoded together. Prefill is timed by itself, the rate is that of the steps after it."""
+def decoding(batch: int, *, phones: int = 100, tokens: int = 0) -> Task:
+    """So many sentences decoded together, of `tokens` each; 0: fewer the more there are. Prefill is timed by itself,
+    the rate is that of the steps after it."""
+    tokens = tokens or max(8, 64 // (1 + int(math.log2(batch))))
     rate = Figure(f"T2S, batch {batch}", "tokens/s", lambda answer: answer.parts["decode"] / answer.counts["stepped"])
     prefill = Figure("T2S prefill, 250 positions", "s", lambda answer: answer.parts["prefill"])
     figures = (prefill, rate) if batch == 1 else (rate,)
