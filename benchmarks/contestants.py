@@ -57,20 +57,29 @@ class Answer:
 
 
 class Contestant:
-    """A process that answers lines of JSON. Use as a context manager. started: by time.perf_counter."""
+    """A process that answers lines of JSON. Use as a context manager. started: by time.perf_counter.
+
+    Raises ContestantError if there is no such program.
+    """
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.started = time.perf_counter()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
-        self._process = subprocess.Popen(
-            entry.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env={**os.environ, **entry.environment},
-            cwd=ROOT,
-        )
+        try:
+            self._process = subprocess.Popen(
+                entry.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env={**os.environ, **entry.environment},
+                cwd=ROOT,
+            )
+        except OSError as error:
+            self._stderr.close()
+            raise ContestantError(
+                f"{entry.name} can't be started with {entry.command[0]} ({error.strerror}); name another Python."
+            ) from error
         self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()

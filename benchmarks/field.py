@@ -10,7 +10,7 @@ import click
 
 from autotune import knobs
 from autotune.machine import Machine
-from benchmarks.contestants import Entry, commit_of, our_command, peer_command, peer_kinds
+from benchmarks.contestants import ROOT, Entry, commit_of, our_command, peer_command, peer_kinds
 from sovits_rt import __version__, process
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.checkpoints.shape import preview
@@ -83,8 +83,8 @@ class Field:
         settings = select(self.machine, subject_name(shape), profile, assignments).settings
         prepared = {**self._models(), "settings": knobs.flatten(settings)}
         environment = process.environment(settings.process, self.machine)
-        changed = _changed(settings)
-        return Entry(name, our_command(), environment, prepared, peer=False, commit=__version__, settings=changed)
+        changed, own = _changed(settings), f"{__version__}, {commit_of(ROOT)}"
+        return Entry(name, our_command(), environment, prepared, peer=False, commit=own, settings=changed)
 
     def peer(self, peer: Peer) -> Entry:
         """With as many threads as the defaults give ours, and the same habits while they wait."""

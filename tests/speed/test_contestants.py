@@ -4,7 +4,7 @@ import pytest
 from fakes import fake, script
 
 from benchmarks import contestants
-from benchmarks.contestants import Contestant, ContestantError, MissingWorkError, commit_of
+from benchmarks.contestants import Contestant, ContestantError, Entry, MissingWorkError, commit_of
 
 
 @pytest.fixture
@@ -67,3 +67,9 @@ def test_the_commit_of_a_checkout(tmp_path):
     assert commit_of(tmp_path) == "unknown"
     (tmp_path / "COMMIT").write_text("48b1a0169a28582a8984\n", encoding="utf-8")
     assert commit_of(tmp_path) == "48b1a0169a28"
+
+
+def test_a_python_that_is_not_there():
+    entry = Entry("peer", ("/no/such/python", "x.py"), {}, {}, peer=True)
+    with pytest.raises(ContestantError, match="peer can't be started with /no/such/python"):
+        Contestant(entry)

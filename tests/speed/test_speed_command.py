@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from autotune.probe import probe
-from benchmarks import outcome, speed
+from benchmarks import outcome, session, speed
 from benchmarks.field import parse_ours
 from benchmarks.speed import every_setting, main, written
 
@@ -121,4 +121,4 @@ def test_without_matplotlib_there_is_no_picture(smoke, monkeypatch):
     def none(*_):
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
-    assert speed.draw(found, smoke[0] / "x.json", none) is None
+    assert session.draw(found, smoke[0] / "x.json", none) is None
