@@ -5,7 +5,6 @@ Runs as a process of its own (`python -m benchmarks.ours`) whose environment the
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -87,12 +86,10 @@ class Ours:
         started = time.perf_counter()
         made = dict(self._engine.decode(sentences, noises, self._request(tokens)))
         seconds = time.perf_counter() - started
-        after = self._busy()
-        stages = {name: after[0][name] - before[0][name] for name in after[0]}
-        parts = {"prefill": stages["prefill"], "decode": seconds - stages["prefill"]}
-        rows = after[1]["rows"] - before[1]["rows"]
+        prefill, stepped = (now - then for now, then in zip(self._busy(), before, strict=True))
+        parts = {"prefill": prefill, "decode": seconds - prefill}
         outputs = {"tokens": np.stack([made[index] for index in range(batch)])}
-        return Done(seconds, parts, {"stepped": rows}, outputs)
+        return Done(seconds, parts, {"stepped": stepped}, outputs)
 
     def render(self, *, phones: int, tokens: int, **_: Any) -> Done:
         from sovits_rt.noise import SentenceNoise
@@ -152,14 +149,11 @@ class Ours:
         if getattr(self._paths, part) is None:
             raise MissingError(f"no {part} was given")
 
-    def _busy(self) -> tuple[Counter[str], Counter[str]]:
-        """Seconds by stage and counts of decoding, so far."""
-        seconds: Counter[str] = Counter({"prefill": 0.0, "decode": 0.0})  # type: ignore[dict-item]
-        counts: Counter[str] = Counter()
-        for each in self._watch.times():
-            seconds[each.stage.value] += each.seconds  # type: ignore[assignment]
-            counts.update(each.counts)
-        return seconds, counts
+    def _busy(self) -> tuple[float, int]:
+        """Seconds of prefill and sentences' steps decoded, so far."""
+        times = self._watch.times()
+        prefill = sum(each.seconds for each in times if each.stage.value == "prefill")
+        return prefill, sum(each.counts.get("rows", 0) for each in times)
 
     def _request(self, tokens: int) -> Request:
         greedy = Sampling(top_k=1)

@@ -17,6 +17,7 @@ from benchmarks.tasks import UNITS
 
 SCHEMA = 1
 BOOTSTRAP_SEED = 0
+PAIRS_FOR_AN_INTERVAL = 3  # of fewer, the interval says nothing
 
 
 class OutcomeError(AutotuneError):
@@ -117,7 +118,7 @@ def versus(other: str, own: Sequence[float], others: Sequence[float]) -> Versus:
     """own, others: costs of the same rounds, at least one."""
     ratios = [math.log(theirs / mine) for mine, theirs in zip(own, others, strict=True)]
     found = estimate(ratios, np.random.default_rng(BOOTSTRAP_SEED))
-    certain = math.isfinite(found.low) and math.isfinite(found.high)
+    certain = len(ratios) >= PAIRS_FOR_AN_INTERVAL
     return Versus(
         other,
         found.ratio,

@@ -112,11 +112,12 @@ def picture(outcome: Outcome, path: Path) -> None:
             colour = COLOURS[names.index(line.contestant) % len(COLOURS)]
             panel.barh(row, line.median, color=colour, alpha=0.6)
             panel.plot(line.samples, [row] * len(line.samples), ".", color="black", markersize=4)
-            panel.annotate(f" {line.median:.3g}", (line.median, row), va="center", fontsize=8)
+            panel.annotate(f"  {line.median:.3g}", (max(line.samples), row), va="center", fontsize=8)
         panel.set_yticks(range(len(lines)), [line.contestant for line in lines])
         panel.invert_yaxis()
         panel.margins(x=0.12)
-        panel.set_title(f"{lines[0].figure} ({lines[0].unit})", loc="left", fontsize=10)
+        better = "more" if lines[0].unit == "tokens/s" else "less"
+        panel.set_title(f"{lines[0].figure} ({lines[0].unit}, {better} is better)", loc="left", fontsize=10)
     figure.suptitle(f"{outcome.command}, {outcome.model}, {outcome.date}\n{outcome.machine}", fontsize=9)
     figure.savefig(path, dpi=110)
 
