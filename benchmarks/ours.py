@@ -124,7 +124,7 @@ class Ours:
         first, samples, sentences = 0.0, 0, 0
         for chunk in chunks:
             first = first or time.perf_counter() - started
-            samples += len(chunk.samples)
+            samples += len(chunk.wave)
             sentences += 1
         seconds = time.perf_counter() - started
         return Done(seconds, {"first": first}, {"samples": samples, "sentences": sentences})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.contestants import Answer, Contestant, ContestantError, Entry, MissingWorkError
-from benchmarks.equivalence import IS_REFERENCE, NOTHING, Outputs, compare, together
+from benchmarks.equivalence import IS_REFERENCE, NOTHING, Outputs, as_long, compare, together
 from benchmarks.outcome import Check, Line, Taking, Versus, shown, versus
 from benchmarks.tasks import Figure, Task, decoding, rendering
 
@@ -31,7 +31,7 @@ class _Taken:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """rounds: at most, after the warm-up. budget_seconds: for all tasks together; each gets its share of what is left,
-    and at least two rounds."""
+    and at least two rounds, a long one (see Task) at least one."""
 
     rounds: int
     budget_seconds: float
@@ -131,13 +131,14 @@ class Company:
     def _measure(self, task: Task, rounds: int, seconds: float) -> list[Line]:
         taken = {entry.name: _Taken(note=self._absent.get(entry.name, "")) for entry in self._entries}
         end = time.monotonic() + seconds
-        for number in range(rounds + 1):
+        warm_ups, least = (0, 1) if task.long else (1, LEAST_ROUNDS)
+        for number in range(warm_ups + rounds):
             started = time.monotonic()
             for entry in self._order(number):
                 if not taken[entry.name].note:
-                    self._take_turn(entry, task, taken[entry.name], first=number == 0)
+                    self._take_turn(entry, task, taken[entry.name], first=number < warm_ups)
             took = time.monotonic() - started
-            if number >= LEAST_ROUNDS and time.monotonic() + took > end:
+            if number + 1 >= warm_ups + least and time.monotonic() + took > end:
                 break
         return self._lines(task, taken)
 
@@ -188,7 +189,8 @@ class Company:
         checks = {}
         for name, each in taken.items():
             if not task.compared:
-                checks[name] = together(list(self._general[name].values()))
+                length = _length(task, taken[reference], each) if name != reference else NOTHING
+                checks[name] = together([*self._general[name].values(), length])
             elif not each.outputs:
                 checks[name] = NOTHING
             elif name == reference:
@@ -219,6 +221,14 @@ class Company:
             check=check,
             note=note,
         )
+
+
+def _length(task: Task, reference: _Taken, found: _Taken) -> Check:
+    """Of what was spoken; of streaming only the first chunk counts."""
+    if task.do != "speech" or not reference.answers or not found.answers:
+        return NOTHING
+    spoken, other = (each.answers[0].counts.get("samples", 0.0) for each in (reference, found))
+    return as_long(spoken, other) if spoken and other else NOTHING
 
 
 def _costs(figure: Figure, answers: Sequence[Answer]) -> list[float]:

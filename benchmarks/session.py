@@ -41,10 +41,12 @@ def measure(
     companions: bool = False,
     machine: Machine | None = None,
     one_by_one: Sequence[str] = (),
+    alone: bool = False,
     draw: Callable[[Outcome, Path], None] = tables.picture,
 ) -> None:
     """Measure, print, write. companions: HuBERT and BERT are needed. one_by_one: `--ours` lines that are each measured
-    with the reference alone, so that memory holds two contestants at a time."""
+    with the reference alone, so that memory holds two contestants at a time. alone: only ours, without the reference
+    where the settings differ from it."""
     progress = Console(stderr=True, highlight=False)
     tell = progress.print
     try:
@@ -53,6 +55,8 @@ def measure(
         field = Field(found, paths, settled.materials.version, settled.out / "peers")
         groups = [[field.plain, entry] for entry in _ours(field, settled, one_by_one)] if one_by_one else []
         groups = groups or [[field.plain, *_ours(field, settled, settled.ours), *map(field.peer, settled.peers)]]
+        if alone:
+            groups = [groups[0][1:] or groups[0]]
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder) / "work.npz"
             settled.materials.write_work(paths, work)

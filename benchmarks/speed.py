@@ -13,6 +13,8 @@
 benchmarks/README.md says how peers are given, and what the figures mean.
 """
 
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -110,23 +112,33 @@ def start(with_long: bool, **options: Any) -> None:
 @common
 @click.option("--count", "counts", type=click.IntRange(20), multiple=True, default=GROWTH, show_default=True)
 def growth(counts: tuple[int, ...], **options: Any) -> None:
-    """Time and memory against the length of the text; ours only, one process per contestant."""
+    """Time and memory against the length of the text; ours only."""
+    settled = Common.of(options)
+    if settled.peers:
+        raise click.UsageError("growth is about ours alone; leave the peers out.")
     chosen = [tasks.growth(count, written(count)) for count in sorted(counts)]
-    measure("growth", chosen, Common.of(options), draw=tables.curves)
+    measure("growth", chosen, settled, alone=True, draw=tables.curves)
 
 
 @main.command()
 @common
 @click.option("--compiled", is_flag=True, help="Without --ours: also settings that compile, which takes minutes.")
-def ablation(compiled: bool, **options: Any) -> None:
+@click.option(
+    "--group",
+    "groups",
+    type=click.Choice([each.name for each in fields(Settings)]),
+    multiple=True,
+    help="Without --ours: only knobs of this group, to run in parts.",
+)
+def ablation(compiled: bool, groups: tuple[str, ...], **options: Any) -> None:
     """What each setting gives: one at a time against the defaults, each --ours line, or every value of every knob."""
     settled = Common.of(options)
     if settled.peers:
         raise click.UsageError("ablation compares settings of ours with the defaults; leave the peers out.")
     machine = probe()
-    lines = settled.ours or tuple(every_setting(machine, compiled=compiled))
-    chosen = [tasks.decoding(1, tokens=24), tasks.decoding(8, tokens=24), tasks.rendering(tokens=75)]
-    chosen.append(tasks.long_text(sentences=4, tokens=25))
+    lines = settled.ours or tuple(every_setting(machine, groups=groups, compiled=compiled))
+    chosen = [tasks.decoding(1, tokens=16), tasks.decoding(8, phones=20, tokens=8), tasks.rendering(tokens=50)]
+    chosen.append(tasks.long_text(sentences=4, tokens=16))
     measure("ablation", chosen, settled, machine=machine, one_by_one=lines)
 
 
@@ -145,14 +157,17 @@ def show(files: tuple[Path, ...], picture: bool) -> None:
             draw(found, path, tables.curves if found.command == "growth" else tables.picture)
 
 
-def every_setting(machine: Machine, *, compiled: bool) -> list[str]:
-    """An --ours line for each value that is not the default, of each knob, that this machine can have by itself."""
+def every_setting(machine: Machine, *, groups: Sequence[str] = (), compiled: bool = False) -> list[str]:
+    """An --ours line for each value that is not the default, of each knob (of these groups), that this machine can have
+    by itself."""
     lines = []
     plain = Settings()
     for other in knobs.neighbours(plain, machine):
         flat = knobs.flatten(other)
         changed = {knob: value for knob, value in flat.items() if knobs.flatten(plain).get(knob) != value}
         if any("compiled" in str(each) for each in (*changed, *changed.values())) and not compiled:
+            continue
+        if groups and not any(knob.split(".")[0] in groups for knob in changed):
             continue
         text = ",".join(f"{knob}={value}" for knob, value in changed.items())
         if text:

@@ -193,7 +193,7 @@ class Upstream:
 
     def _chunks(self, asked: Mapping[str, Any]) -> Iterator[Any]:
         given = {"text": "given", "text_lang": LANGUAGE, "ref_audio_path": "given", "prompt_text": SAID}
-        sampled = {"top_k": 1, "repetition_penalty": 1.35, "seed": 1, "fragment_interval": 0.3}
+        sampled = {"top_k": 1, "repetition_penalty": 1.35, "seed": 1, "fragment_interval": 0.0}
         with self._torch.no_grad():
             yield from self._tts.run({**given, "prompt_lang": LANGUAGE, **sampled, **asked})
 

@@ -37,7 +37,8 @@ class Fake:
         if self._fault == "dies":
             os.write(2, b"MemoryError: out of memory\n")
             os._exit(3)
-        return Done(1 / self._speed, {"first": 0.5 / self._speed})
+        samples = 100 if self._fault == "short" else 200
+        return Done(1 / self._speed, {"first": 0.5 / self._speed}, {"samples": samples})
 
     def stream(self, **_: object) -> Done:
         raise MissingError("it does not stream")

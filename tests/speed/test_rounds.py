@@ -74,6 +74,13 @@ def test_what_a_peer_can_not_do_is_told(found):
     assert "peer: no first audio: it does not stream" in shown
 
 
+def test_a_peer_that_speaks_less_is_told_of():
+    got = measured(fake("plain", peer=False), fake("whole"), fake("half", fault="short"), chosen=[tasks.one_user()])
+    assert line(got, "end to end, 1 user, 10 s", "whole").check.text.endswith("; as long")
+    assert line(got, "end to end, 1 user, 10 s", "half").check.text.endswith("; 50% as long")
+    assert line(got, "end to end, 1 user, 10 s", "half").check.exact is False
+
+
 @pytest.mark.parametrize(("fault", "left"), [("unprepared", 0), ("late", 1), ("dies", 3)])
 def test_a_peer_that_fails_is_left_out_with_its_reason(fault, left):
     told = []
@@ -100,6 +107,12 @@ def test_a_task_in_a_new_process_is_timed_from_its_start():
 def test_the_budget_ends_the_rounds_but_not_the_first_two():
     got = measured(fake("plain", peer=False), fake("peer"), limits=Limits(50, 0.0))
     assert len(line(got, "T2S, batch 2", "peer").samples) == 2
+
+
+def test_a_long_task_counts_from_its_first_run():
+    got = measured(fake("plain", peer=False), chosen=[tasks.characters(1000)], limits=Limits(50, 0.0))
+    assert len(line(got, "1000 characters", "plain").samples) == 1
+    assert line(got, "1000 characters", "plain").warm_up is None
 
 
 def test_results_come_back_from_their_file(found, tmp_path):

@@ -28,6 +28,7 @@ def run(*words):
         (["one-user", "--peer", f"lite={HERE}", "--peer", f"lite={HERE}"], "given twice"),
         (["one-user", "--peer-python", "genie"], "not NAME=PATH"),
         (["ablation", "--upstream", HERE], "leave the peers out"),
+        (["growth", "--upstream", HERE], "leave the peers out"),
         (["stages", "--batch", "0"], "0 is not in the range"),
         (["one-user", "--model-version", "v3"], "'v3' is not one of"),
         (["one-user", "--set", "semantic.slots"], "not KNOB=VALUE"),
@@ -55,13 +56,14 @@ def test_ours_lines_that_are_none(text):
 
 
 def test_an_ablation_tries_every_value_of_every_knob():
-    lines = every_setting(probe(), compiled=False)
+    lines = every_setting(probe())
     assert "semantic.precision bf16:semantic.precision=bf16" in lines
     assert "semantic.slots 1:semantic.slots=1" in lines
     assert not [line for line in lines if "compiled" in line]
     assert len(set(lines)) == len(lines)
     for line in lines:
         parse_ours(line)
+    assert every_setting(probe(), groups=["semantic"]) == [line for line in lines if line.startswith("semantic")]
 
 
 @pytest.mark.parametrize("count", speed.GROWTH)
