@@ -53,6 +53,7 @@ class Rules:
     hopeless_pairs: int = 3
     promote_margin: float = 0.02  # a smaller gain is not worth leaving the defaults
     tie_margin: float = 0.02
+    start_luck: float = 0.1  # log units that one start may be off by: memory lies elsewhere each time. Seen: 0.05, 0.1
     final_half_width: float = 0.01
     block_seconds: float = 0.05  # short units are run several times per block: the clock and the hand-over cost
     steady: float = 0.1  # two passes that differ by less (in log units) end the warm-up

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from autotune import stats
+from autotune import knobs, stats
 from autotune.decision import Finalist, Status
 from autotune.duel import Judge, Rules
 from autotune.measure import Budget, BudgetSpentError, Outcome
 from autotune.stats import Estimate
 
-Cost = Callable[[Any], tuple[float, ...]]
+Order = Callable[[Any], tuple[Any, ...]]
 OnFinal = Callable[[Finalist], None]
 
 
@@ -61,20 +61,40 @@ def bar_ratio(rules: Rules, resolution: float) -> float:
     return min(1 - rules.promote_margin, 1 / (1 + resolution))
 
 
-def decide(finalists: Sequence[Finalist], rules: Rules, resolution: float, cost: Cost) -> Verdict:
-    """The preferred finalist among the fastest that surely beat the defaults by more than margin and resolution."""
+def preference(cost: Callable[[Any], tuple[float, ...]], default: Any) -> Order:
+    """The order among equally fast settings: the subject's cost, then fewer knobs away from the defaults, then their
+    names. Never the measured time, which among equals is luck: a second tuning would choose another."""
+    return lambda settings: (cost(settings), len(changes := knobs.changes(default, settings)), changes)
+
+
+def decide(finalists: Sequence[Finalist], rules: Rules, resolution: float, order: Order) -> Verdict:
+    """The preferred finalist among the fastest that surely beat the defaults by more than margin and resolution.
+
+    order: smaller is preferred, see `preference`.
+    """
     bar = bar_ratio(rules, resolution)
     raced = [each for each in finalists if each.estimate is not None and not each.failure]
     eligible = [each for each in raced if each.estimate is not None and each.estimate.ratio_high < bar]
     if not eligible:
         return Verdict(None, tuple(finalists), _refusal(raced, bar))
     estimates = [each.estimate for each in eligible if each.estimate is not None]
-    tied = [eligible[index] for index in stats.tie_set(estimates, rules.tie_margin)]
-    winner = min(tied, key=lambda each: (cost(each.settings), each.estimate.mean if each.estimate else 0.0))
+    margins = [max(math.log1p(rules.tie_margin), hidden) for hidden in _hidden_by_luck(eligible)]
+    tied = [eligible[index] for index in stats.tie_set(estimates, margins)]
+    winner = min(tied, key=lambda each: order(each.settings))
     among = f", preferred among {len(tied)} equally fast ones" if len(tied) > 1 else ""
     assert winner.estimate is not None
     reason = f"takes {winner.estimate.ratio:.3f} of the default's time, surely below {bar:.3f}{among}"
     return Verdict(winner, tuple(finalists), reason)
+
+
+def _hidden_by_luck(finalists: Sequence[Finalist]) -> list[float]:
+    """By how much, in log units, each may differ from an equal one that was started most often: 95 % of what the luck
+    of starts can do. Pairs of one start say nothing of it; intervals over pairs are too narrow for telling finalists
+    apart.
+    """
+    luck = stats.start_luck([each.starts for each in finalists])
+    rounds = [max(1, each.rounds) for each in finalists]
+    return [1.96 * luck * math.sqrt(1 / count + 1 / max(rounds)) for count in rounds]
 
 
 def judge_alone(outcome: Outcome, why: str, estimate: Estimate | None, bar: float) -> tuple[Status, str]:
@@ -116,6 +136,7 @@ def _one_round(
         log_ratios=ratios,
         estimate=stats.estimate(ratios, generator),
         rounds=finalist.rounds + 1,
+        starts=(*finalist.starts, stats.trimmed_mean(result.log_ratios)),
         samples=(*finalist.samples, *result.candidate.used),
         control_samples=(*finalist.control_samples, *(each for each in result.control_samples if each.used)),
     )
@@ -125,7 +146,7 @@ def _open_questions(field: Sequence[Finalist], rules: Rules) -> list[int]:
     """Indices of finalists about whom more pairs could change the decision.
 
     One that surely gains less than the margin is settled, so is one that is surely behind the fastest by more than the
-    tie margin, so is one whose interval is narrow after at least two starts.
+    tie margin and the luck of its starts, so is one whose interval is narrow after at least two starts.
     """
     standing = [each.estimate for each in field if each.estimate is not None and not each.failure]
     best_high = min((each.high for each in standing), default=math.inf)
@@ -135,7 +156,8 @@ def _open_questions(field: Sequence[Finalist], rules: Rules) -> list[int]:
             continue
         if each.estimate is not None:
             too_small = each.estimate.low > math.log1p(-rules.promote_margin)
-            behind = each.estimate.low > best_high + math.log1p(rules.tie_margin)
+            luck = rules.start_luck / each.rounds
+            behind = each.estimate.low > best_high + math.log1p(rules.tie_margin) + luck
             narrow = each.rounds >= 2 and each.estimate.half_width < rules.final_half_width
             if too_small or behind or narrow:
                 continue

@@ -1,7 +1,9 @@
 """Which settings to try next. The only file that imports Optuna; knows nothing of processes and clocks.
 
-Seeds come first, then a few from Optuna's sampler, then what a model of all answers expects most of (`surrogate`): with
-forty trials of hundreds of settings it ends nearer to the best than the sampler alone (`benchmarks/tuner_trust.py`).
+Seeds come first, then a few from Optuna's sampler, then mostly what a model of all answers expects most of
+(`surrogate`): with forty trials of hundreds of settings it ends nearer to the best than the sampler alone
+(`benchmarks/tuner_trust.py`). Every few trials the sampler is asked all the same: a single wrong answer, such as one
+taken while the machine was busy, can close a region to the model for good.
 
 A study holds log-ratios to the control, so that trials of different days can stand in one study. What crashed or was
 wrong is a completed trial with a violated constraint: told as failed, samplers would not learn to avoid it. A failed
@@ -31,7 +33,8 @@ FEASIBLE = "feasible"
 WORKED, VIOLATED = 0.0, 1.0  # values of the constraint: above 0 is violated
 MODEL_FROM = 0.1  # the share of the search after which a model proposes; before, and where it has nothing, Optuna does
 REFINE_FROM = 0.8  # the share after which it chooses among neighbours of the best only
-POOL = 800  # settings drawn once, among which it chooses besides
+POOL = 2000  # settings drawn once, among which it chooses besides
+SAMPLER_EVERY = 5  # trials, of which one is the sampler's own proposal
 REFINED = 3  # the best, whose neighbours count
 SAME_AGAIN = 200  # so many known settings in a row: the space is used up
 STARTUP_TRIALS = 10
@@ -129,14 +132,15 @@ class Explorer:
     def propose(self, progress: float) -> Proposal | None:
         """The next settings that are not known yet; None if there are none left.
 
-        progress: how much of the search is over, 0 to 1; late in the search only neighbours of the best are tried, while
-        there are any.
+        progress: how much of the search is over, 0 to 1; late in the search only neighbours of the best are tried,
+        while there are any.
         """
         for _ in range(SAME_AGAIN):
             if len(self._known) >= knobs.size(self._subject.settings_type, self._machine):
                 return None
-            if progress >= MODEL_FROM:
-                self._enqueue_promising(local=progress >= REFINE_FROM)
+            local = progress >= REFINE_FROM
+            if progress >= MODEL_FROM and (local or len(self._known) % SAMPLER_EVERY):
+                self._enqueue_promising(local=local)
             proposal = self._ask()
             known = self._known.get(knobs.key(proposal.settings))
             if known is None:
@@ -190,20 +194,33 @@ class Explorer:
             self._study.enqueue_trial(knobs.flatten(settings))
 
     def _enqueue_promising(self, *, local: bool) -> None:
-        """Queue what the model expects most of, if nothing is queued; local: of the neighbours of the best only."""
+        """Queue what the model expects most of, if nothing is queued.
+
+        local: of the neighbours of the best only, and every other time of those that are nearer to the defaults: a
+        knob that gains nothing should stay where it was.
+        """
         if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             return
         worked = [each for each in self._known.values() if each.log_ratio is not None]
         worked.sort(key=lambda each: each.log_ratio or 0.0)
-        near = [other for each in worked[:REFINED] for other in knobs.neighbours(each.settings, self._machine)]
-        candidates = {knobs.key(each): each for each in near if self._reject(each) is None}
-        if not local:
-            candidates = {**self._drawn(), **candidates}
-        fresh = [settings for key, settings in candidates.items() if key not in self._known]
-        if fresh:
+        near = [each for best in worked[:REFINED] for each in self._untried_neighbours(best.settings)]
+        if local and len(self._known) % 2:
+            best = worked[0].settings
+            near = [
+                each for each in self._untried_neighbours(best) if self._changed(each) < self._changed(best)
+            ] or near
+        drawn = () if local else [each for key, each in self._drawn().items() if key not in self._known]
+        if candidates := [*drawn, *near]:
             known = [(knobs.flatten(each.settings), each.log_ratio) for each in self._known.values()]
-            expected = surrogate.improvements(known, [knobs.flatten(each) for each in fresh])
-            self._enqueue(fresh[int(np.argmax(expected))])
+            expected = surrogate.improvements(known, [knobs.flatten(each) for each in candidates])
+            self._enqueue(candidates[int(np.argmax(expected))])
+
+    def _changed(self, settings: Any) -> int:
+        return len(knobs.changes(self._default, settings))
+
+    def _untried_neighbours(self, settings: Any) -> list[Any]:
+        near = knobs.neighbours(settings, self._machine)
+        return [each for each in near if knobs.key(each) not in self._known and self._reject(each) is None]
 
     def _drawn(self) -> Mapping[str, Any]:
         """Settings from all over the space, by key; those that need not be tried left out."""

@@ -28,7 +28,8 @@ TINY = 1e-9
 def improvements(known: Sequence[tuple[Flat, float | None]], asked: Sequence[Flat]) -> Array:
     """Expected improvement over the best known settings, of each of the asked settings [n], in log units.
 
-    known: settings as `knobs.flatten` gives them, with their log-ratio, or None if they do not work; at least one works.
+    known: settings as `knobs.flatten` gives them, with their log-ratio, or None if they do not work; at least
+    one works.
     """
     values = np.array([math.inf if value is None else value for _, value in known])
     values = np.minimum(values, values.min() + CAP)

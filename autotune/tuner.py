@@ -25,6 +25,7 @@ from autotune.subject import Subject, SubjectName
 
 LEAST_KEPT_BACK, MOST_KEPT_BACK = 0.15, 0.45  # shares of the budget that the finals may claim
 FINAL_ROUNDS_PLANNED = 2
+FASTEST_FINALISTS = 3  # the others are those that would be preferred, should they turn out to be as fast
 
 
 def tune(
@@ -138,6 +139,7 @@ class Session:
         self._judge, self._subject, self._machine = judge, subject, machine
         self._budget, self._listener, self._seed, self._rules = budget, listener, seed, rules
         self._default = subject.default(machine)
+        self._order = finals.preference(subject.cost, self._default)
         self._started, self._budget_seconds = budget.clock(), budget.left()
         self._history: list[TrialRecord] = []
         self._resolution = 0.0
@@ -229,7 +231,7 @@ class Session:
         return self._decided(raced)
 
     def _decided(self, raced: tuple[Finalist, ...]) -> Decision:
-        verdict = finals.decide(raced, self._rules, self._resolution, self._subject.cost)
+        verdict = finals.decide(raced, self._rules, self._resolution, self._order)
         winner = verdict.winner
         if winner is None or winner.estimate is None:
             return self._confirmed(verdict.reason, raced)
@@ -286,12 +288,20 @@ class Session:
         )
 
     def _contenders(self) -> list[TrialRecord]:
+        """For the finals: the fastest, and of those that may be as fast as the first the preferred ones."""
         possible = math.log1p(-self._rules.promote_margin)  # one that surely gains less would never be shipped
         promising = [
             each for each in self._history if each.promising and each.estimate and each.estimate.low < possible
         ]
         promising.sort(key=lambda each: each.estimate.mean if each.estimate else 0.0)
-        return promising[: self._rules.finalists]
+        fastest, rest = promising[:FASTEST_FINALISTS], promising[FASTEST_FINALISTS:]
+        if not fastest or fastest[0].estimate is None:
+            return []
+        bound = fastest[0].estimate.high
+        tied = [each for each in rest if each.estimate and each.estimate.low <= bound]
+        tied.sort(key=lambda each: self._order(each.settings))
+        others = [each for each in rest if each not in tied]
+        return [*fastest, *tied, *others][: self._rules.finalists]
 
     def _kept_back(self) -> float:
         """Seconds for the finals: their starts and pairs at the control's own pace, within fixed shares."""
