@@ -65,7 +65,8 @@ class TrialRecord:
 class Finalist:
     """A candidate in the finals: fresh pairs from `rounds` separate starts. failure: why it dropped out, or "".
 
-    starts: trimmed mean of each start's log-ratios. samples, control_samples: the blocks behind log_ratios, pair by pair.
+    starts: trimmed mean of each start's log-ratios. samples, control_samples: the blocks behind log_ratios, pair by
+    pair.
     """
 
     settings: Any

@@ -4,6 +4,7 @@ Knows the judge only by its protocol, and nothing of processes or Optuna.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from autotune import knobs, stats
 from autotune.decision import Finalist, Status
 from autotune.duel import Judge, Rules
-from autotune.measure import Budget, BudgetSpentError, Outcome
+from autotune.measure import Budget, BudgetSpentError, Outcome, Sample
 from autotune.stats import Estimate
 
 Order = Callable[[Any], tuple[Any, ...]]
@@ -36,19 +37,22 @@ def race(
     budget: Budget,
     generator: np.random.Generator,
     on_final: OnFinal,
+    *,
+    bar: bool = True,
 ) -> tuple[Finalist, ...]:
     """Round after round of fresh pairs, each with a fresh process, until all is clear or the budget ends.
 
-    candidates: settings, the most promising first, so that a short budget is spent on them. Raises StoppedError.
+    candidates: settings, the most promising first, so that a short budget is spent on them. bar: whether one must beat
+    the defaults to be chosen. Raises StoppedError.
     """
     field = [Finalist(settings) for settings in candidates]
     try:
         for _ in range(rules.final_rounds):
             judge.renew(budget)
-            for index in _open_questions(field, rules):
+            for index in _open_questions(field, rules, bar=bar):
                 field[index] = _one_round(judge, field[index], rules, budget, generator)
                 on_final(field[index])
-            if not _open_questions(field, rules):
+            if not _open_questions(field, rules, bar=bar):
                 break
     except BudgetSpentError:
         pass  # what is measured so far decides; wide intervals refuse by themselves
@@ -77,14 +81,19 @@ def decide(finalists: Sequence[Finalist], rules: Rules, resolution: float, order
     eligible = [each for each in raced if each.estimate is not None and each.estimate.ratio_high < bar]
     if not eligible:
         return Verdict(None, tuple(finalists), _refusal(raced, bar))
-    estimates = [each.estimate for each in eligible if each.estimate is not None]
-    margins = [max(math.log1p(rules.tie_margin), hidden) for hidden in _hidden_by_luck(eligible)]
-    tied = [eligible[index] for index in stats.tie_set(estimates, margins)]
-    winner = min(tied, key=lambda each: order(each.settings))
-    among = f", preferred among {len(tied)} equally fast ones" if len(tied) > 1 else ""
+    winner, among = _preferred(eligible, rules, order)
     assert winner.estimate is not None
     reason = f"takes {winner.estimate.ratio:.3f} of the default's time, surely below {bar:.3f}{among}"
     return Verdict(winner, tuple(finalists), reason)
+
+
+def _preferred(raced: Sequence[Finalist], rules: Rules, order: Order) -> tuple[Finalist, str]:
+    """Of those that can't be told from the fastest; and words about it. raced: with estimates, at least one."""
+    estimates = [each.estimate for each in raced if each.estimate is not None]
+    margins = [max(math.log1p(rules.tie_margin), hidden) for hidden in _hidden_by_luck(raced)]
+    tied = [raced[index] for index in stats.tie_set(estimates, margins)]
+    among = f", preferred among {len(tied)} equally fast ones" if len(tied) > 1 else ""
+    return min(tied, key=lambda each: order(each.settings)), among
 
 
 def _hidden_by_luck(finalists: Sequence[Finalist]) -> list[float]:
@@ -95,6 +104,26 @@ def _hidden_by_luck(finalists: Sequence[Finalist]) -> list[float]:
     luck = stats.start_luck([each.starts for each in finalists])
     rounds = [max(1, each.rounds) for each in finalists]
     return [1.96 * luck * math.sqrt(1 / count + 1 / max(rounds)) for count in rounds]
+
+
+def never_quiet(control_samples: Sequence[Sample]) -> str:
+    """Why pairs prove nothing, or "": something disturbed each one that counts."""
+    notes = [each.note for each in control_samples if each.used]
+    if not notes or not all(notes):
+        return ""
+    most = Counter(notes).most_common(1)[0][0]
+    return f"something disturbed all {len(notes)} pairs ({most}); tune again when the machine is quiet"
+
+
+def fastest(finalists: Sequence[Finalist], rules: Rules, order: Order) -> Verdict:
+    """Where the defaults are no choice, since they need more than is allowed: the preferred among the fastest."""
+    raced = [each for each in finalists if each.estimate is not None and not each.failure]
+    if not raced:
+        return Verdict(None, tuple(finalists), "no candidate lasted through the finals")
+    winner, among = _preferred(raced, rules, order)
+    assert winner.estimate is not None
+    reason = f"the defaults need too much memory, of the others this is the fastest{among}"
+    return Verdict(winner, tuple(finalists), f"{reason}: {winner.estimate.ratio:.3f} of the default's time")
 
 
 def judge_alone(outcome: Outcome, why: str, estimate: Estimate | None, bar: float) -> tuple[Status, str]:
@@ -142,11 +171,12 @@ def _one_round(
     )
 
 
-def _open_questions(field: Sequence[Finalist], rules: Rules) -> list[int]:
+def _open_questions(field: Sequence[Finalist], rules: Rules, *, bar: bool) -> list[int]:
     """Indices of finalists about whom more pairs could change the decision.
 
     One that surely gains less than the margin is settled, so is one that is surely behind the fastest by more than the
-    tie margin and the luck of its starts, so is one whose interval is narrow after at least two starts.
+    tie margin and the luck of its starts, so is one whose interval is narrow after at least two starts. bar: whether
+    the defaults must be beaten.
     """
     standing = [each.estimate for each in field if each.estimate is not None and not each.failure]
     best_high = min((each.high for each in standing), default=math.inf)
@@ -155,7 +185,7 @@ def _open_questions(field: Sequence[Finalist], rules: Rules) -> list[int]:
         if each.failure:
             continue
         if each.estimate is not None:
-            too_small = each.estimate.low > math.log1p(-rules.promote_margin)
+            too_small = bar and each.estimate.low > math.log1p(-rules.promote_margin)
             luck = rules.start_luck / each.rounds
             behind = each.estimate.low > best_high + math.log1p(rules.tie_margin) + luck
             narrow = each.rounds >= 2 and each.estimate.half_width < rules.final_half_width

@@ -16,13 +16,14 @@ from sovits_rt.types import Floats
 EXACT_WAVE = 1e-4
 LOUDNESS_DECIBELS = 1.0
 MEAN_DIVERGENCE = 1e-3
-TOP1_AGREEMENT = 0.97
+TOP1_AGREEMENT = 0.985  # as the lower bound over 2,048 steps (tuning.FORCED_*): up to 20 of them may differ
 SIGNAL_TO_NOISE_DECIBELS = 25.0
 
 
 def gates(reference: Outputs, output: Outputs, *, exact: bool) -> list[Gate]:
-    """reference, output: of Rehearsal.perform and forced, same keys. exact: whether the settings claim to be."""
-    found = [_length(reference, output)]
+    """reference, output: of Rehearsal's work; of settings that are not exact also of `forced`. exact: whether the
+    settings claim to be."""
+    found = [_length(reference, output, ("wave", "tokens") if exact else ("wave", "tokens", "logits"))]
     if found[0].passed:
         found.append(_loudness(reference["wave"], output["wave"]))
     if not all(gate.passed for gate in found):
@@ -37,8 +38,7 @@ def gates(reference: Outputs, output: Outputs, *, exact: bool) -> list[Gate]:
     ]
 
 
-def _length(reference: Outputs, output: Outputs) -> Gate:
-    names = ("wave", "tokens", "logits")
+def _length(reference: Outputs, output: Outputs, names: tuple[str, ...]) -> Gate:
     differing = sum(reference[name].shape != output[name].shape for name in names)
     return Gate("length", differing == 0, float(differing), 0.0, "outputs of another length")
 

@@ -5,7 +5,7 @@ fed with the same tokens on both sides ("forced"), so that one differing choice 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,12 @@ FULL = Workload(sentences=16, tokens=3, phones=10, prompt_phones=8, prompt_token
 
 class Rehearsal:
     def __init__(self, paths: ModelPaths, settings: Settings, work: Workload) -> None:
-        self._engine = Engine.load(paths, settings)
+        self.engine = Engine.load(paths, settings)
         self._generator = np.random.default_rng(SEED)
-        self._request = Request(
+        self.request = Request(
             text="",
             language="",
-            voice=self._engine.invented_voice(self._generator, work.prompt_phones, work.prompt_tokens),
+            voice=self.engine.invented_voice(self._generator, work.prompt_phones, work.prompt_tokens),
             sampling=Sampling(top_k=1),
             max_tokens=work.tokens,
             end_of_speech=False,
@@ -58,9 +58,24 @@ class Rehearsal:
 
     def perform(self) -> Mapping[str, NDArray[Any]]:
         """tokens [sentences, tokens] of the paragraph, wave [samples] of the rendered sentence."""
-        decoded = dict(self._engine.decode(self._sentences, self._noises, self._request))
-        chunk = self._engine.render(self._long, self._long_tokens, self._noises[0], self._request)
+        decoded = dict(self.engine.decode(self._sentences, self._noises, self.request))
+        chunk = self.engine.render(self._long, self._long_tokens, self._noises[0], self.request)
         return {"tokens": np.stack([decoded[index] for index in range(len(decoded))]), "wave": chunk.wave}
+
+    def first_audio(self) -> Mapping[str, NDArray[Any]]:
+        """tokens [1, tokens] and wave [samples] of a paragraph's first sentence; others are decoded beside it until
+        then, as when a text is spoken."""
+        decoded = self.engine.decode(self._sentences, self._noises, self.request)
+        tokens = next(tokens for index, tokens in decoded if index == 0)
+        chunk = self.engine.render(self._sentences[0], tokens, self._noises[0], self.request)
+        return {"tokens": tokens[None], "wave": chunk.wave}
+
+    def one_sentence(self) -> Mapping[str, NDArray[Any]]:
+        """tokens [1, tokens] and wave [samples] of the long sentence, decoded and rendered alone."""
+        request = replace(self.request, max_tokens=len(self._long_tokens))
+        noises = sentence_noises([self._long], SEED)
+        ((_, tokens),) = self.engine.decode([self._long], noises, request)
+        return {"tokens": tokens[None], "wave": self.engine.render(self._long, tokens, noises[0], request).wave}
 
     def forced(self, runs: int, tokens: int, stepped: int) -> Mapping[str, Floats]:
         """logits [runs * tokens, V]: the decoder's, reading given tokens, the last `stepped` of each run one by one."""
@@ -68,7 +83,7 @@ class Rehearsal:
         rows = []
         for sentence in self._sentences[:runs]:
             given = generator.integers(0, TOKENS, tokens)
-            rows.append(self._engine.forced_logits(sentence, given, self._request.voice, stepped=stepped))
+            rows.append(self.engine.forced_logits(sentence, given, self.request.voice, stepped=stepped))
         return {"logits": np.concatenate(rows)}
 
     def _sentence(self, phones: int) -> Sentence:

@@ -66,6 +66,12 @@ def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> st
     return f"{name} runs this in {' or '.join(formats)}, not {precision}" if formats else f"{name} can't run this"
 
 
+def _allocator_unavailable(name: object, machine: Machine) -> str | None:
+    if name == "standard" or machine.software.os == "linux":
+        return None
+    return "only the C library of Linux (glibc) can be told"
+
+
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 SLOTS = (1, 2, 4, 8, 16, 32)
 
@@ -96,6 +102,12 @@ class ProcessSettings:
         Choice(("passive", "brief", "active")),
         default="brief",
         doc="Idle threads sleep at once, after a moment, or go on spinning (fast only where nothing else runs).",
+    )
+    allocator: str = knob(
+        Choice(("standard", "keep", "lean")),
+        default="standard",
+        doc="Freed memory: as the C library likes, kept for the next operation, or given back at once.",
+        available=_allocator_unavailable,
     )
 
 

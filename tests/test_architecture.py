@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("autotune.tuner", "autotune.charts", "autotune.sharing"),
     ("autotune.verification", "autotune.page", "autotune.trust"),
     ("autotune",),
-    ("sovits_rt", "sovits_rt.errors", "sovits_rt.versions"),
+    ("sovits_rt", "sovits_rt.errors", "sovits_rt.versions", "sovits_rt.scenarios"),
     ("sovits_rt.types", "sovits_rt.schedule", "sovits_rt.stopwatch", "sovits_rt.nn", "sovits_rt.backends"),
     (
         "sovits_rt.text",

@@ -12,6 +12,7 @@ from autotune.profile import Evidence, Match, Profile, Provenance, profile_id
 from sovits_rt import selection
 from sovits_rt.cli.tune import nearest
 from sovits_rt.errors import SettingsError
+from sovits_rt.scenarios import DEFAULT_SCENARIO
 from sovits_rt.selection import (
     explain,
     find_profile,
@@ -22,7 +23,6 @@ from sovits_rt.selection import (
     voice_folder,
 )
 from sovits_rt.settings import ProcessSettings, SemanticSettings, Settings
-from sovits_rt.tuning import SCENARIO
 
 SUBJECT = "gpt-sovits-24x512-512"
 TUNED = Settings(semantic=SemanticSettings(slots=16), process=ProcessSettings(wait_policy="active"))
@@ -40,9 +40,9 @@ def home(tmp_path, monkeypatch):
 def profile(machine, **changes):
     facts = fingerprint(machine)
     parts = {
-        "id": profile_id(facts, changes.get("subject", SUBJECT), SCENARIO),
+        "id": profile_id(facts, changes.get("subject", SUBJECT), DEFAULT_SCENARIO),
         "subject": SUBJECT,
-        "scenario": SCENARIO,
+        "scenario": DEFAULT_SCENARIO,
         "status": "verified",
         "match": Match.of(facts),
         "settings": knobs.dump(TUNED),
