@@ -302,7 +302,13 @@ def _noted(decision: Decision, words: WordCheck) -> Decision:
     return replace(decision, reason=words.noted(decision.reason, exact=is_exact(decision.settings)))
 
 
-def _profile(decision: Decision, name: SubjectName, machine: Machine, scenario: str, memory_bytes: int) -> Profile:
+def _profile(
+    decision: Decision,
+    name: SubjectName,
+    machine: Machine,
+    scenario: str = DEFAULT_SCENARIO,
+    memory_bytes: int = 0,
+) -> Profile:
     return profile_of(
         decision,
         name.create(),

@@ -296,3 +296,15 @@ def test_the_shipped_folder_is_there_and_all_its_profiles_load():
 def test_a_found_profile_is_that_of_the_file(machine, tmp_path):
     made = profile(machine)
     assert find_profile(str(store.save(made, tmp_path))) == made
+
+
+def test_every_scenario_has_a_profile_of_its_own(machine):
+    facts = fingerprint(machine)
+    one_user = Settings(semantic=SemanticSettings(slots=1))
+    store.save(profile(machine), profile_folder())
+    made = profile(machine, id=profile_id(facts, SUBJECT, "latency"), scenario="latency", settings=knobs.dump(one_user))
+    store.save(made, profile_folder())
+    assert select(machine, SUBJECT, None).settings == TUNED
+    assert select(machine, SUBJECT, None, (), "latency").settings == one_user
+    assert select(machine, SUBJECT, None, (), "low-memory").label == "default"
+    assert explain(machine, SUBJECT, None, (), "latency").selection.label == made.id
