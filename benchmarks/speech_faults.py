@@ -77,7 +77,7 @@ def spoken(paths: ModelPaths, breaking: Break) -> dict[str, Floats]:
 
 
 def put_nan(runner: SpeechRunner) -> None:
-    next(runner.rehearsal.engine.models.t2s.h[0].parameters()).fill_(torch.nan)
+    next(runner.rehearsal.engine.models.t2s.h.layers[0].parameters()).fill_(torch.nan)
 
 
 def zero_scale(runner: SpeechRunner) -> None:
@@ -86,7 +86,7 @@ def zero_scale(runner: SpeechRunner) -> None:
 
 
 def zero_norm(runner: SpeechRunner) -> None:
-    layer = runner.rehearsal.engine.models.t2s.h[0]
+    layer = runner.rehearsal.engine.models.t2s.h.layers[0]
     next(each for name, each in layer.named_parameters() if "norm" in name and name.endswith("weight")).zero_()
 
 
