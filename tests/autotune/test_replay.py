@@ -132,7 +132,7 @@ def test_a_table_without_defaults_is_refused(recording: Table):
 
 
 def test_regret_is_small(recording: Table):
-    sessions = [trust.session(recording, seed, sampler_seed=seed) for seed in range(6)]
+    sessions = [trust.session(recording, seed, sampler_seed=seed) for seed in range(20)]
     found = trust.regret_of(recording, sessions)
     print(found)
     assert found.tried <= 40
