@@ -42,8 +42,9 @@ GIGABYTE = 1 << 30
 class Seat:
     """One opened child and all that was seen of it."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, *, limited: bool = False) -> None:
         self.child = child
+        self.limited = limited  # by Rules.memory_limit_bytes
         self.units = 0
         self.open_seconds = 0.0
         self.samples: list[Sample] = []
@@ -74,6 +75,10 @@ class Seat:
             self.peak_memory_bytes,
             self.child.stderr_tail(),
         )
+
+
+class TooMuchMemoryError(Exception):
+    """Inside a duel only: more memory than is allowed; the text says how much."""
 
 
 class WrongOutputError(Exception):
@@ -125,11 +130,13 @@ class Arena:
         for _ in range(CONTROL_ATTEMPTS):
             control = self._ready_control(budget)
             with Child("candidate", self._folder, self._environment(settings), CANDIDATE_OOM_ADJUSTMENT) as child:
-                seat = Seat(child)
+                seat = Seat(child, limited=settings != self._default)
                 try:
                     return self._fight(control, seat, settings, effort, budget, on_pair)
                 except WrongOutputError as error:
                     return Duel(seat.measured(Outcome.WRONG_OUTPUT, str(error)), (), (), None)
+                except TooMuchMemoryError as error:
+                    return Duel(seat.measured(Outcome.OUT_OF_MEMORY, str(error)), (), (), None)
                 except ChildFailedError as error:
                     failure = error.failure
                     if error.child is child:
@@ -151,6 +158,7 @@ class Arena:
             return self._pair(control, seat, number, budget)
 
         pairs = take_pairs(take, keep, effort, rules, self._generator, on_pair)
+        self._check_memory(seat, rules.run_floor_seconds, Budget.of(rules.run_floor_seconds, budget.stop))
         estimate = stats.estimate(pairs.log_ratios, self._generator)
         return Duel(seat.measured(pairs.outcome, pairs.reason), tuple(control_samples), pairs.log_ratios, estimate)
 
@@ -178,7 +186,7 @@ class Arena:
         for unit in range(facts.units):
             seat.warm(unit, limit, budget)
             if unit == 0:
-                seat.read_memory(budget, limit)
+                self._check_memory(seat, limit, budget)
             seat.child.ask("outputs", limit, budget, unit=unit, path=path)
             reply = control.child.ask("compare", limit, budget, unit=unit, path=path)
             control.child.rest()
@@ -188,7 +196,13 @@ class Arena:
             if failed:
                 raise WrongOutputError(f"unit {unit}: {failed[0]}")
         self._until_steady(seat, limit, budget)
+        self._check_memory(seat, limit, budget)
+
+    def _check_memory(self, seat: Seat, limit: float, budget: Budget) -> None:
+        """Raises TooMuchMemoryError if the largest size so far is more than is allowed."""
         seat.read_memory(budget, limit)
+        if seat.limited and (reason := self._rules.too_much_memory(seat.peak_memory_bytes)):
+            raise TooMuchMemoryError(reason)
 
     def _until_steady(self, seat: Seat, limit: float, budget: Budget) -> None:
         last = seat.warm(0, limit, budget)

@@ -65,7 +65,8 @@ class TrialRecord:
 class Finalist:
     """A candidate in the finals: fresh pairs from `rounds` separate starts. failure: why it dropped out, or "".
 
-    samples, control_samples: the blocks behind log_ratios, pair by pair.
+    starts: trimmed mean of each start's log-ratios. samples, control_samples: the blocks behind log_ratios, pair by
+    pair.
     """
 
     settings: Any
@@ -75,6 +76,7 @@ class Finalist:
     failure: str = ""
     samples: tuple[Sample, ...] = ()
     control_samples: tuple[Sample, ...] = ()
+    starts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

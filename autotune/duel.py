@@ -53,6 +53,7 @@ class Rules:
     hopeless_pairs: int = 3
     promote_margin: float = 0.02  # a smaller gain is not worth leaving the defaults
     tie_margin: float = 0.02
+    start_luck: float = 0.1  # log units that one start may be off by: memory lies elsewhere each time. Seen: 0.05, 0.1
     final_half_width: float = 0.01
     block_seconds: float = 0.05  # short units are run several times per block: the clock and the hand-over cost
     steady: float = 0.1  # two passes that differ by less (in log units) end the warm-up
@@ -63,7 +64,14 @@ class Rules:
     warm_floor_seconds: float = 120.0  # a first pass may compile
     run_floor_seconds: float = 20.0  # a busy machine may stop a millisecond of work for seconds
     run_factor: float = 10.0
+    memory_limit_bytes: int = 0  # peak resident memory that settings may need; 0: what there is
     guard: Guard = field(default_factory=Guard)
+
+    def too_much_memory(self, peak_bytes: int) -> str:
+        """Why settings that held so much can't be used; empty if they can."""
+        if not self.memory_limit_bytes or peak_bytes <= self.memory_limit_bytes:
+            return ""
+        return f"held {peak_bytes / 2**20:.0f} MiB at its peak, {self.memory_limit_bytes / 2**20:.0f} MiB are allowed"
 
 
 @dataclass(frozen=True, slots=True)

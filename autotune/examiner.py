@@ -40,10 +40,13 @@ class Examiner(Protocol):
 
 
 class ExaminedJudge:
-    """A duel.Judge whose duels end with an examination, of candidates that are right and seem faster so far."""
+    """A duel.Judge whose duels end with an examination, of candidates that are right and seem faster so far.
 
-    def __init__(self, judge: Judge, examiner: Examiner) -> None:
-        self._judge, self._examiner = judge, examiner
+    slower: examine those that seem slower, too; they may be chosen where the defaults can't be used.
+    """
+
+    def __init__(self, judge: Judge, examiner: Examiner, *, slower: bool = False) -> None:
+        self._judge, self._examiner, self._slower = judge, examiner, slower
 
     def start(self, budget: Budget) -> Control:
         return self._judge.start(budget)
@@ -56,7 +59,9 @@ class ExaminedJudge:
 
     def duel(self, settings: Any, effort: Effort, budget: Budget, on_pair: OnPair) -> Duel:
         result = self._judge.duel(settings, effort, budget, on_pair)
-        if result.candidate.outcome is not Outcome.OK or result.estimate is None or result.estimate.mean >= 0:
+        if result.candidate.outcome is not Outcome.OK or result.estimate is None:
+            return result
+        if result.estimate.mean >= 0 and not self._slower:
             return result
         gates = tuple(self._examiner.examine(settings, budget))
         seen = replace(result.candidate, gates=(*result.candidate.gates, *gates))

@@ -27,8 +27,10 @@ def profile_of(
     tool: str,
     version: str,
     environment: Mapping[str, str],
+    figures: Mapping[str, float] | None = None,
 ) -> Profile:
-    """objective: what was measured; unit: in words, with its direction; tool, version: who writes the profile."""
+    """objective: what was measured; unit: in words, with its direction; tool, version: who writes the profile; figures:
+    more numbers for the evidence."""
     facts = fingerprint(machine)
     outcomes = Counter(record.outcome.value for record in decision.history)
     evidence = Evidence(
@@ -55,6 +57,8 @@ def profile_of(
         figures={
             "control_peak_memory_bytes": float(decision.control.peak_memory_bytes),
             "control_open_seconds": round(decision.control.open_seconds, 2),
+            **_chosen_figures(decision),
+            **(figures or {}),
         },
     )
     return Profile(
@@ -77,6 +81,17 @@ def profile_of(
     )
 
 
+def _chosen_figures(decision: Decision) -> dict[str, float]:
+    """What was learnt of memory: the chosen settings' peak, and how many trials ran out of it."""
+    chosen = knobs.key(decision.settings)
+    peaks = [each.peak_memory_bytes for each in decision.history if knobs.key(each.settings) == chosen]
+    failed = [each for each in decision.history if each.outcome is Outcome.OUT_OF_MEMORY]
+    return {
+        **({"peak_memory_bytes": float(max(peaks))} if any(peaks) else {}),
+        **({"out_of_memory_trials": float(len(failed))} if failed else {}),
+    }
+
+
 def _quality(decision: Decision) -> tuple[GateResult, ...]:
     """The gates of the trial that was chosen, failed ones only of a rejected one; none where the defaults stay."""
     chosen = knobs.key(decision.settings)
@@ -93,7 +108,9 @@ def verified_again(old: Profile, measured: Profile, *, local: bool) -> Profile:
     machine, whose source says where its settings come from. Where neither gain nor loss was sure, a profile that was
     once verified here is stale, any other one is a candidate.
     """
-    same = old.subject == measured.subject and is_exact(old.match.facts, measured.match.facts)
+    same = (old.subject, old.scenario) == (measured.subject, measured.scenario) and is_exact(
+        old.match.facts, measured.match.facts
+    )
     once = same and local and old.status in ("verified", "stale") and old.provenance.origin != "imported"
     return replace(
         measured,

@@ -121,6 +121,8 @@ class Replay:
             self.clock.spend(row.seconds, budget)
             return Duel(_seen(row, row.outcome, row.reason, ()), (), (), None)
         self.clock.spend(row.open_seconds + row.warm_seconds, budget)
+        if settings != self._default and (reason := self._rules.too_much_memory(row.memory_bytes)):
+            return Duel(_seen(row, Outcome.OUT_OF_MEMORY, reason, ()), (), (), None)
         drawn = _Draw(row, self._control, self._generator)
         shift = self._base + self._shift + self._luck
         samples: list[tuple[Sample, Sample]] = []

@@ -87,7 +87,10 @@ class Report:
         )
 
     def on_final(self, finalist: Finalist, changes: Sequence[str]) -> None:
-        note = finalist.failure or f"{len(finalist.log_ratios)} pairs, {finalist.rounds} starts"
+        note = (
+            finalist.failure
+            or f"{len(finalist.log_ratios)} pairs, {finalist.rounds} start{'' if finalist.rounds == 1 else 's'}"
+        )
         self._row("final", shown_changes(changes), shown_estimate(finalist.estimate), "", note)
 
     def on_note(self, text: str) -> None:
@@ -182,6 +185,8 @@ def summary(decision: Decision) -> str:
     ratio = f"{decision.ratio:.3f} ({decision.ci_low:.3f} to {decision.ci_high:.3f}) of the default's time"
     if decision.status == "verified":
         return f"Faster settings verified: {ratio} over {decision.pairs} pairs; the choice {decision.reason}. {facts}"
+    if decision.pairs == 0:
+        return f"Not finished ({decision.reason}): the default settings stay. {facts}"
     return f"Not finished ({decision.reason}): the best so far takes {ratio}. {facts}"
 
 

@@ -147,16 +147,27 @@ def wilson_lower(successes: int, count: int, level: float = 0.95) -> float:
     return max(0.0, (centre - spread) / (1 + z * z / count))
 
 
-def tie_set(estimates: Sequence[Estimate], margin: float = 0.02) -> tuple[int, ...]:
-    """Indices that can't be told from the fastest: their intervals overlap, or they are within `margin` of it."""
-    if not estimates:
-        return ()
-    best = min(estimates, key=lambda each: each.mean)
+def tie_set(estimates: Sequence[Estimate], margins: Sequence[float]) -> tuple[int, ...]:
+    """Indices that can't be told from the fastest: within their margin of it, or with overlapping intervals within
+    twice that. Further away an overlap only says that one of them varies a lot, and that is no reason to prefer it.
+
+    margins: for each, in log units.
+    """
+    best = min(estimates, key=lambda each: each.mean, default=NO_DIFFERENCE)
     return tuple(
         index
-        for index, each in enumerate(estimates)
-        if each.low <= best.high or math.exp(each.mean - best.mean) <= 1 + margin
+        for index, (each, margin) in enumerate(zip(estimates, margins, strict=True))
+        if each.mean - best.mean <= (2 * margin if each.low <= best.high else margin)
     )
+
+
+def start_luck(groups: Sequence[Sequence[float]]) -> float:
+    """Standard deviation of means around the mean of their own group, the median over groups; 0 if no group has two.
+
+    The median, since settings that vary wildly from start to start must not make all others look alike.
+    """
+    spreads = [float(np.std(group, ddof=1)) for group in groups if len(group) > 1]
+    return float(np.median(spreads)) if spreads else 0.0
 
 
 def student_cdf(t: float, degrees: int) -> float:

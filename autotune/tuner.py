@@ -25,6 +25,7 @@ from autotune.subject import Subject, SubjectName
 
 LEAST_KEPT_BACK, MOST_KEPT_BACK = 0.15, 0.45  # shares of the budget that the finals may claim
 FINAL_ROUNDS_PLANNED = 2
+FASTEST_FINALISTS = 3  # the others are those that would be preferred, should they turn out to be as fast
 
 
 def tune(
@@ -61,11 +62,11 @@ def tune(
         folder = None
         if session is not None:
             folder = stack.enter_context(
-                SessionFolder(session, resume=resume, identity=identity(subject_name, subject, machine))
+                SessionFolder(session, resume=resume, identity=identity(subject_name, subject, machine, chosen))
             )
         arena = stack.enter_context(Arena(subject_name, subject, machine, chosen, seed))
         return tune_with(
-            arena if examiner is None else ExaminedJudge(arena, examiner),
+            arena if examiner is None else ExaminedJudge(arena, examiner, slower=bool(chosen.memory_limit_bytes)),
             subject,
             machine,
             budget=Budget.of(budget_seconds, stop),
@@ -78,11 +79,12 @@ def tune(
         )
 
 
-def identity(subject_name: SubjectName, subject: Subject, machine: Machine) -> dict[str, str]:
+def identity(subject_name: SubjectName, subject: Subject, machine: Machine, rules: Rules) -> dict[str, str]:
     """What all trials of a session must have in common, or their numbers say nothing about each other."""
     arguments = {name: str(value) for name, value in subject_name.arguments.items()}
     space = knobs.space_key(subject.settings_type, machine)
-    return {"subject": subject_name.target, **arguments, "space": space, **software_stamp(machine)}
+    memory = {"memory limit": str(rules.memory_limit_bytes)} if rules.memory_limit_bytes else {}
+    return {"subject": subject_name.target, **arguments, **memory, "space": space, **software_stamp(machine)}
 
 
 def tune_with(
@@ -138,12 +140,14 @@ class Session:
         self._judge, self._subject, self._machine = judge, subject, machine
         self._budget, self._listener, self._seed, self._rules = budget, listener, seed, rules
         self._default = subject.default(machine)
+        self._order = finals.preference(subject.cost, self._default)
         self._started, self._budget_seconds = budget.clock(), budget.left()
         self._history: list[TrialRecord] = []
         self._resolution = 0.0
         self._control: Control | None = None
         self._null: Estimate | None = None
         self._folder = folder
+        self._defaults_fit = True  # into the memory that is allowed
         self._seconds_before = 0.0  # of the session that is resumed
 
     def recall(self, explorer: Explorer) -> None:
@@ -160,6 +164,10 @@ class Session:
         self._listener.on_machine(self._machine, self._budget_seconds)
         try:
             self._control = self._judge.start(self._budget)
+            if self._rules.too_much_memory(self._control.peak_memory_bytes):
+                # Slower ones count as well now, as long as they need less.
+                self._defaults_fit = False
+                self._rules = replace(self._rules, explore=replace(self._rules.explore, drop=False))
             self._resolution = self._measure_resolution()
         except BudgetSpentError:
             raise SearchError(
@@ -210,6 +218,8 @@ class Session:
         if not any(each.outcome is not Outcome.REJECTED for each in self._history):
             return self.cut_short("the budget was over before a candidate was measured")
         contenders = self._contenders()
+        if not contenders and not self._defaults_fit:
+            return self.cut_short("nothing was found that needs as little memory as is allowed")
         if not contenders:
             return self._confirmed(f"no candidate can be faster by {self._rules.promote_margin:.0%}", ())
         if self._rules.final_rounds == 0:
@@ -223,21 +233,33 @@ class Session:
             self._budget,
             generator,
             lambda each: self._listener.on_final(each, knobs.changes(self._default, each.settings)),
+            bar=self._defaults_fit,
         )
         if not any(each.rounds or each.failure for each in raced):
             return self.cut_short("the budget was over before a final was run")
         return self._decided(raced)
 
     def _decided(self, raced: tuple[Finalist, ...]) -> Decision:
-        verdict = finals.decide(raced, self._rules, self._resolution, self._subject.cost)
+        if self._defaults_fit:
+            verdict = finals.decide(raced, self._rules, self._resolution, self._order)
+        else:
+            verdict = finals.fastest(raced, self._rules, self._order)
         winner = verdict.winner
+        disturbed = finals.never_quiet([sample for each in raced for sample in each.control_samples])
         if winner is None or winner.estimate is None:
+            if disturbed:
+                return self._decision(
+                    self._default, "candidate", f"{verdict.reason}; {disturbed}", NO_DIFFERENCE, (), raced
+                )
             return self._confirmed(verdict.reason, raced)
-        return self._decision(winner.settings, "verified", verdict.reason, winner.estimate, winner.log_ratios, raced)
+        disturbed = finals.never_quiet(winner.control_samples)
+        reason = f"{verdict.reason}; {disturbed}" if disturbed else verdict.reason
+        status = "candidate" if disturbed else "verified"
+        return self._decision(winner.settings, status, reason, winner.estimate, winner.log_ratios, raced)
 
     def cut_short(self, why: str) -> Decision:
         """The best trial whose interval clears the margin, or the defaults; not raced, so only a candidate."""
-        bar = finals.bar_ratio(self._rules, self._resolution)
+        bar = finals.bar_ratio(self._rules, self._resolution) if self._defaults_fit else math.inf
         clear = [each for each in self._contenders() if each.estimate and each.estimate.ratio_high < bar]
         if not clear or clear[0].estimate is None:
             return self._decision(self._default, "candidate", f"{why}; nothing faster was sure yet", NO_DIFFERENCE)
@@ -251,6 +273,10 @@ class Session:
         self._listener.on_trial_end(record)
         bar = finals.bar_ratio(self._rules, self._resolution)
         status, reason = finals.judge_alone(record.outcome, record.reason, record.estimate, bar)
+        if record.outcome is Outcome.OK and not self._defaults_fit:
+            status, reason = "verified", "works within the memory that is allowed, the defaults need more"
+        if status == "verified" and (disturbed := finals.never_quiet(record.control_samples)):
+            status, reason = "candidate", f"{reason}; {disturbed}"
         return self._decision(settings, status, reason, record.estimate or NO_DIFFERENCE, record.log_ratios)
 
     def attempt(self, settings: Any, budget: Budget, rejected: str = "") -> TrialRecord:
@@ -286,12 +312,23 @@ class Session:
         )
 
     def _contenders(self) -> list[TrialRecord]:
+        """For the finals: the fastest, and of those that may be as fast as the first the preferred ones."""
         possible = math.log1p(-self._rules.promote_margin)  # one that surely gains less would never be shipped
-        promising = [
-            each for each in self._history if each.promising and each.estimate and each.estimate.low < possible
-        ]
+        if self._defaults_fit:
+            promising = [
+                each for each in self._history if each.promising and each.estimate and each.estimate.low < possible
+            ]
+        else:
+            promising = [each for each in self._history if each.outcome is Outcome.OK and each.estimate]
         promising.sort(key=lambda each: each.estimate.mean if each.estimate else 0.0)
-        return promising[: self._rules.finalists]
+        fastest, rest = promising[:FASTEST_FINALISTS], promising[FASTEST_FINALISTS:]
+        if not fastest or fastest[0].estimate is None:
+            return []
+        bound = fastest[0].estimate.high
+        tied = [each for each in rest if each.estimate and each.estimate.low <= bound]
+        tied.sort(key=lambda each: self._order(each.settings))
+        others = [each for each in rest if each not in tied]
+        return [*fastest, *tied, *others][: self._rules.finalists]
 
     def _kept_back(self) -> float:
         """Seconds for the finals: their starts and pairs at the control's own pace, within fixed shares."""

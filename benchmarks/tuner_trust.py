@@ -1,7 +1,11 @@
 """What the tuner promises, measured: each line with its bar and the number of samples behind it.
 
-    python -m benchmarks.tuner_trust                      replays of the recorded tables, faults, start-up
-    python -m benchmarks.tuner_trust --kills 100          and sessions killed at random moments: minutes more
+    python -m benchmarks.tuner_trust --kills 100                  everything, a quarter of an hour
+    python -m benchmarks.tuner_trust --only replays               regret, re-tunes, false promotions
+    python -m benchmarks.tuner_trust --only kills --kills 100     lost trials, orphans, resume
+    python -m benchmarks.tuner_trust --only faults                injected failures, and alarms that were false
+    python -m benchmarks.tuner_trust --only speech                planted quality faults, and alarms that were false
+    python -m benchmarks.tuner_trust --only start-up              probe, profile
     python -m benchmarks.tuner_trust --table my.jsonl --json trust.json
 
 Replays are of tables that were recorded on real machines (`benchmarks.record_grid`); a table says on which, and when.
@@ -20,14 +24,18 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from autotune import store, table, trust
+from autotune.fingerprint import fingerprint, software_stamp
+from autotune.plain import to_plain
 from autotune.probe import probe
 from autotune.subject import SubjectName
 from autotune.table import Table
 from benchmarks import faults, kills
+from sovits_rt.bundled import default as default_voice
 
 TABLES = Path(__file__).resolve().parent.parent / "tests" / "autotune" / "tables"
 SHIPPED = TABLES.parents[2] / "profiles"
 TIMED = 20
+PARTS = ("replays", "kills", "faults", "speech", "start-up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,21 @@ def planted(runs: int) -> Iterator[Line]:
     yield Line("false alarms", f"{alarms}", "0", alarms == 0, f"{runs} equivalent runs", "of the toy subject")
 
 
+def spoken() -> Iterator[Line]:
+    """In the speech of the bundled voice's models."""
+    from benchmarks import speech_faults  # not above: torch
+
+    paths = default_voice().paths
+    found = list(speech_faults.planted(paths))
+    missed = [f"{each.fault} ({'exact' if each.exact else 'inexact'})" for each in found if not each.failed]
+    right = f"{len(found) - len(missed)} of {len(found)}"
+    yield Line("planted quality faults caught", right, "all", not missed, f"{len(found)} faults", "; ".join(missed))
+    alarms = list(speech_faults.false_alarms(paths))
+    wrong = [each.fault for each in alarms if each.failed]
+    note = "; ".join(wrong) or "of the bundled voice's models"
+    yield Line("false alarms", f"{len(wrong)}", "0", not wrong, f"{len(alarms)} equivalent runs", note)
+
+
 def start_up() -> Iterator[Line]:
     machine = probe()
 
@@ -127,6 +150,7 @@ def shown(lines: Sequence[Line]) -> Printed:
 @click.option("--trials", default=40, show_default=True, help="At most, of each session.")
 @click.option("--kills", "killed", default=0, show_default=True, help="Sessions and workers killed; 0: not run.")
 @click.option("--equivalent", default=20, show_default=True, help="Runs of right settings; 0: no faults either.")
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Which part; repeat for more. Default: all.")
 @click.option("--seed", default=0, show_default=True, help="Of the kills.")
 @click.option("--json", "written", type=click.Path(path_type=Path), help="Write the lines to this file.")
 def main(
@@ -136,12 +160,14 @@ def main(
     trials: int,
     killed: int,
     equivalent: int,
+    only: tuple[str, ...],
     seed: int,
     written: Path | None,
 ) -> None:
     lines: list[Line] = []
     sources: dict[str, dict[str, str]] = {}
-    for path in paths or sorted(TABLES.glob("*.jsonl*")):
+    wanted = set(only or PARTS)
+    for path in (paths or sorted(TABLES.glob("*.jsonl*"))) if "replays" in wanted else ():
         recorded = table.read(path)
         label = path.name.split(".")[0]
         chip = recorded.machine.cpu
@@ -153,15 +179,27 @@ def main(
             "duels": str(len(recorded.rows)),
         }
         lines.extend(replays(recorded, label, sessions, promotions, trials))
-    lines.extend(deaths(killed, seed) if killed else [Line("kills", "-", "", None, "0")])
-    lines.extend(planted(equivalent) if equivalent else [Line("injected faults", "-", "", None, "0")])
-    lines.extend(start_up())
+    if "kills" in wanted:
+        lines.extend(deaths(killed, seed) if killed else [Line("kills", "-", "", None, "0")])
+    if "faults" in wanted:
+        lines.extend(planted(equivalent) if equivalent else [Line("injected faults", "-", "", None, "0")])
+    if "speech" in wanted:
+        lines.extend(spoken())
+    if "start-up" in wanted:
+        lines.extend(start_up())
     console = Console()
     for label, facts in sources.items():
         console.print(f"{label}: " + ", ".join(f"{name} {value}" for name, value in facts.items() if value))
     console.print(shown(lines))
     if written is not None:
-        written.write_text(json.dumps({"tables": sources, "lines": [asdict(each) for each in lines]}, indent=1))
+        machine = probe()
+        document = {
+            "machine": to_plain(fingerprint(machine)),
+            "software": software_stamp(machine),
+            "tables": sources,
+            "lines": [asdict(each) for each in lines],
+        }
+        written.write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

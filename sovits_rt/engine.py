@@ -101,6 +101,11 @@ class Engine:
             return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)
 
     @property
+    def models(self) -> Models:
+        """The networks, for measurements that break them on purpose."""
+        return self._models
+
+    @property
     def sample_rate(self) -> int:
         """Hz of everything `synth` gives."""
         return self._models.sample_rate

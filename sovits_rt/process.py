@@ -4,17 +4,28 @@
 applies it to itself, the tuner hands it to each trial's process.
 """
 
+import ctypes
 import os
 from collections.abc import Mapping
 
 import psutil
 
 from autotune.machine import Machine
+from sovits_rt.errors import SettingsError
 from sovits_rt.settings import ProcessSettings, core_set, thread_count
 
 # How long an idle thread spins before it sleeps, in libgomp's turns. A thousand cover the gaps between operations and
 # cost nothing on a busy machine; a million are faster on an idle one and several times slower on a busy one.
 _SPINS = {"passive": "0", "brief": "1000", "active": "1000000"}
+
+# glibc's mallopt: parameters as <malloc.h> numbers them, and what "allocator" gives them. Not by MALLOC_…, which glibc
+# reads before Python runs. Blocks from the mmap threshold on are given back when freed and touched page by page when
+# they come again; 32 MiB is the highest that it takes. torch has no builds for other C libraries of Linux.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_ALLOCATOR = {
+    "keep": {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 1 << 30},
+    "lean": {_MMAP_THRESHOLD: 128 << 10, _TRIM_THRESHOLD: 128 << 10, _ARENA_MAX: 1},
+}
 
 
 def environment(settings: ProcessSettings, machine: Machine) -> Mapping[str, str]:
@@ -30,8 +41,10 @@ def environment(settings: ProcessSettings, machine: Machine) -> Mapping[str, str
 
 
 def apply(settings: ProcessSettings, machine: Machine) -> None:
-    """Set the environment and pin this process; call before torch is imported."""
+    """Set the environment and the allocator, and pin this process; call before torch is imported."""
     os.environ.update(environment(settings, machine))
+    if settings.allocator != "standard":
+        set_allocator(settings.allocator)
     if settings.cores != "unpinned":
         psutil.Process().cpu_affinity(list(core_set(machine, settings.cores)))
 
@@ -48,6 +61,16 @@ def use_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def set_allocator(name: str) -> None:
+    """ "keep" or "lean", for all of this process from now on. Raises SettingsError if the C library refuses."""
+    library = ctypes.CDLL(None)
+    for parameter, value in _ALLOCATOR[name].items():
+        if not hasattr(library, "mallopt") or library.mallopt(parameter, value) != 1:
+            raise SettingsError(
+                f"process.allocator={name} needs glibc, whose mallopt({parameter}, {value}) failed here; use standard."
+            )
 
 
 def set_threads(settings: ProcessSettings, machine: Machine) -> None:

@@ -17,8 +17,9 @@ from autotune.plain import shortened
 from autotune.profile import Profile
 from autotune.store import Considered, Resolution
 from sovits_rt.errors import SettingsError
+from sovits_rt.scenarios import DEFAULT_SCENARIO
 from sovits_rt.settings import Settings, untuned
-from sovits_rt.tuning import SCENARIO, exact_part
+from sovits_rt.tuning import exact_part
 
 UNTUNED = "default"
 DEFAULT, SET = "default", "--set"
@@ -83,12 +84,20 @@ def shipped_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "profiles"
 
 
-def select(machine: Machine, subject: str, asked: str | None, assignments: Sequence[str] = ()) -> Selection:
-    """subject: the name of what was tuned. asked: a profile's id or file, "default", or None for the best there is.
+def select(
+    machine: Machine,
+    subject: str,
+    asked: str | None,
+    assignments: Sequence[str] = (),
+    scenario: str = DEFAULT_SCENARIO,
+) -> Selection:
+    """subject: the name of what was tuned. scenario: what for.
+
+    asked: a profile's id or file, "default", or None for the best there is.
 
     assignments: "knob=value", applied last. Raises SettingsError for a profile or knob that does not fit this machine.
     """
-    chosen = _asked_for(machine, subject, asked) if asked is not None else _best(machine, subject)
+    chosen = _asked_for(machine, subject, asked) if asked is not None else _best(machine, subject, scenario)
     if not assignments:
         return chosen
     settings, sources = chosen.settings, dict(chosen.sources)
@@ -105,9 +114,15 @@ def select(machine: Machine, subject: str, asked: str | None, assignments: Seque
     return replace(chosen, settings=settings, label=label, sources=sources)
 
 
-def explain(machine: Machine, subject: str, asked: str | None, assignments: Sequence[str] = ()) -> Explanation:
+def explain(
+    machine: Machine,
+    subject: str,
+    asked: str | None,
+    assignments: Sequence[str] = (),
+    scenario: str = DEFAULT_SCENARIO,
+) -> Explanation:
     """`select`, with the reasons. Raises as it does, and ProfileError for a damaged file."""
-    chosen = select(machine, subject, asked, assignments)
+    chosen = select(machine, subject, asked, assignments, scenario)
     plain = knobs.flatten(untuned(machine))
     rows = {row.path: row for row in knobs.describe(Settings)}
     uses = tuple(
@@ -116,7 +131,7 @@ def explain(machine: Machine, subject: str, asked: str | None, assignments: Sequ
         )
         for path, value in knobs.flatten(chosen.settings).items()
     )
-    considered = store.consider(machine, **_places(subject))
+    considered = store.consider(machine, **_places(subject, scenario))
     return Explanation(fingerprint(machine).hw_class, subject, chosen, tuple(considered), tuple(uses))
 
 
@@ -181,8 +196,8 @@ def _asked_for(machine: Machine, subject: str, asked: str) -> Selection:
     return Selection(settings, profile.id, notes, True, sources)
 
 
-def _best(machine: Machine, subject: str) -> Selection:
-    found = resolve(machine, subject)
+def _best(machine: Machine, subject: str, scenario: str) -> Selection:
+    found = resolve(machine, subject, scenario)
     profile = found.profile
     if profile is None:
         return _defaults(machine, found.notes)
@@ -242,14 +257,14 @@ def _names(data: Any, path: str) -> bool:
     return True
 
 
-def resolve(machine: Machine, subject: str) -> Resolution:
-    return store.resolve(machine, **_places(subject))
+def resolve(machine: Machine, subject: str, scenario: str = DEFAULT_SCENARIO) -> Resolution:
+    return store.resolve(machine, **_places(subject, scenario))
 
 
-def _places(subject: str) -> dict[str, Any]:
+def _places(subject: str, scenario: str) -> dict[str, Any]:
     return {
         "subject": subject,
-        "scenario": SCENARIO,
+        "scenario": scenario,
         "user_dir": profile_folder(),
         "shipped_dirs": (shipped_folder(),),
     }

@@ -82,8 +82,17 @@ def _overlap_unavailable(share: object, machine: Machine) -> str | None:
 
 
 OVERLAP_SHARES = ("0.5", "0.25")
+
+
+def _allocator_unavailable(name: object, machine: Machine) -> str | None:
+    if name == "standard" or machine.software.os == "linux":
+        return None
+    return "only the C library of Linux (glibc) can be told"
+
+
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 SLOTS = (1, 2, 4, 8, 16, 32)
+FIRST_WINDOWS = (16, 32, 64, 128, WHOLE_SENTENCE_FRAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,12 @@ class ProcessSettings:
         Choice(("passive", "brief", "active")),
         default="brief",
         doc="Idle threads sleep at once, after a moment, or go on spinning (fast only where nothing else runs).",
+    )
+    allocator: str = knob(
+        Choice(("standard", "keep", "lean")),
+        default="standard",
+        doc="Freed memory: as the C library likes, kept for the next operation, or given back at once.",
+        available=_allocator_unavailable,
     )
 
 
@@ -177,7 +192,7 @@ class StreamSettings:
     """What is heard, and when."""
 
     first_window: int = knob(
-        Choice((16, 32, 64, 128, WHOLE_SENTENCE_FRAMES)),
+        Choice(FIRST_WINDOWS),
         default=32,
         doc="Frames of 20 ms of a text's first sentence that are given out before its rest is rendered.",
     )

@@ -21,18 +21,24 @@ from autotune.profile import Profile
 from autotune.record import profile_of
 from autotune.subject import Outputs, SubjectName
 from sovits_rt import __version__, process, quality
+from sovits_rt.backends import Backend
 from sovits_rt.backends.channels_last import ChannelsLast
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.native import Native
 from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.evaluation.listening import WordCheck
+from sovits_rt.scenarios import DEFAULT_SCENARIO, SCENARIOS, UNIT
 from sovits_rt.settings import Settings, untuned
+from sovits_rt.types import Floats
 
-SCENARIO = "throughput"
 MAX_MEMORY_SHARE = 0.6
 LONGEST_SENTENCE = 2048  # positions of key/value memory that a slot may come to hold
-FORCED_RUNS, FORCED_TOKENS, FORCED_STEPS = 8, 128, 64  # 512 choices each: at most 7 may differ to be sure of 97 %
+# How many sentences, of how many tokens, the last so many of which are read one by one. 2,048 such choices can show an
+# agreement of 98.5 %; in a brief tuning there is time for 512, which can show 97 %.
+FORCED = (8, 288, 256)
+FORCED_BRIEF = (8, 128, 64)
 
 # In 90 s on two cores there is time for two or three trials: no finals, and a wide margin instead of an A/A comparison.
 QUICK = Rules(
@@ -82,12 +88,13 @@ def effort_for(budget_seconds: float) -> str:
 @dataclass(frozen=True, slots=True)
 class SpeechSubject:
     """gpt, sovits: checkpoints. shape: their sizes, as `checkpoints.shape.model_shape` says. brief: a smaller piece of
-    work, for short budgets. See autotune.subject."""
+    work, for short budgets. scenario: one of SCENARIOS. See autotune.subject."""
 
     gpt: str
     sovits: str
     shape: str
     brief: bool
+    scenario: str = DEFAULT_SCENARIO
 
     @property
     def name(self) -> str:
@@ -104,8 +111,8 @@ class SpeechSubject:
         backends = (settings.semantic.backend, settings.acoustic.backend)
         if self.brief and any(isinstance(each, Compiled) for each in backends):
             return "compiling takes longer than a brief tuning lasts"
-        if settings.process.device != "cpu" and any(isinstance(each, OnnxRuntime) for each in backends):
-            return "onnxruntime runs on the CPU only"
+        if settings.process.device != "cpu" and any(isinstance(each, OnnxRuntime | Native) for each in backends):
+            return "onnxruntime and native run on the CPU only"
         needed = slot_bytes(self.shape, settings.semantic.precision) * settings.semantic.slots
         devices = machine.devices_of(settings.process.device)
         room = devices[0].memory_bytes if devices and settings.process.device != "cpu" else machine.memory.usable_bytes
@@ -125,6 +132,7 @@ class SpeechSubject:
             settings.process.cores != "unpinned",
             settings.process.wait_policy == "active",
             settings.process.overlap != "serial",
+            settings.process.allocator != "standard",
             settings.semantic.slots,
             settings.acoustic.window,
         )
@@ -132,7 +140,8 @@ class SpeechSubject:
     def open(self, settings: Settings, machine: Machine) -> "SpeechRunner":
         process.apply(settings.process, machine)
         process.set_threads(settings.process, machine)
-        return SpeechRunner(ModelPaths(gpt=Path(self.gpt), sovits=Path(self.sovits)), settings, brief=self.brief)
+        paths = ModelPaths(gpt=Path(self.gpt), sovits=Path(self.sovits))
+        return SpeechRunner(paths, settings, brief=self.brief, scenario=self.scenario)
 
 
 def slot_bytes(shape: str, precision: str) -> int:
@@ -145,17 +154,23 @@ def subject_name(shape: str) -> str:
     return f"gpt-sovits-{shape}"
 
 
-def subject_for(paths: ModelPaths, shape: str, *, brief: bool) -> SubjectName:
+def subject_for(paths: ModelPaths, shape: str, *, brief: bool, scenario: str = DEFAULT_SCENARIO) -> SubjectName:
     gpt, sovits = paths.require("gpt", "always"), paths.require("sovits", "always")
-    arguments = {"gpt": str(gpt.resolve()), "sovits": str(sovits.resolve()), "shape": shape, "brief": brief}
+    models = {"gpt": str(gpt.resolve()), "sovits": str(sovits.resolve())}
+    arguments = {**models, "shape": shape, "brief": brief, "scenario": scenario}
     return SubjectName("sovits_rt.tuning:SpeechSubject", arguments)
 
 
-def seeds(machine: Machine) -> list[Settings]:
-    """Settings worth trying first: the vocoder's fast layout, more sentences at once, ONNX Runtime on a CPU, exact and
-    with int8 weights, half precision where the hardware has it, both stages side by side."""
+def seeds(machine: Machine, scenario: str = DEFAULT_SCENARIO) -> list[Settings]:
+    """Settings worth trying first: the fast kernels of a CPU with int8 weights and exact, the vocoder's fast layout,
+    half precision where the hardware has it, both stages side by side; more sentences at once, or fewer and short
+    windows where one user waits or memory is short."""
     start = untuned(machine)
     start = replace(start, acoustic=replace(start.acoustic, backend=ChannelsLast()))
+    if scenario != "throughput":
+        few = [replace(start, semantic=replace(start.semantic, slots=count)) for count in (1, 2)]
+        short = [replace(each, acoustic=replace(each.acoustic, window=200)) for each in few]
+        return [*_with_own_kernels(few[0], few[0], machine), *few, *short]
     wide = replace(start, semantic=replace(start.semantic, slots=16))
     half = replace(
         wide,
@@ -169,7 +184,7 @@ def seeds(machine: Machine) -> list[Settings]:
     best = half if native_half else wide
     beside = replace(best, process=replace(start.process, overlap="shared"))
     return [
-        *_with_onnxruntime(wide, beside, machine),
+        *_with_own_kernels(wide, beside, machine),
         *([half] if native_half else []),
         wide,
         beside,
@@ -178,33 +193,55 @@ def seeds(machine: Machine) -> list[Settings]:
     ]
 
 
-def _with_onnxruntime(exact: Settings, lossy: Settings, machine: Machine) -> list[Settings]:
-    if machine.accelerators or OnnxRuntime.unavailable(machine) is not None:
-        return []
-    small = OnnxRuntime(down="same", head="same")
-    return [
-        replace(lossy, semantic=replace(lossy.semantic, backend=small, precision="int8")),
-        replace(exact, semantic=replace(exact.semantic, backend=OnnxRuntime())),
+def _with_own_kernels(exact: Settings, lossy: Settings, machine: Machine) -> list[Settings]:
+    """The decoder's steps in one call: own C++ where there is a compiler, else ONNX Runtime."""
+    choices: list[tuple[Backend, Backend]] = [
+        (Native(memory="bf16"), Native()),
+        (OnnxRuntime(down="same", head="same"), OnnxRuntime()),
     ]
+    for small, plain in choices:
+        if not machine.accelerators and small.unavailable(machine) is None:
+            return [
+                replace(lossy, semantic=replace(lossy.semantic, backend=small, precision="int8")),
+                replace(exact, semantic=replace(exact.semantic, backend=plain, precision="fp32")),
+            ]
+    return []
 
 
 class SpeechRunner:
     """The engine under measurement. See autotune.subject.Runner."""
 
-    units = 1
-
-    def __init__(self, paths: ModelPaths, settings: Settings, *, brief: bool) -> None:
+    def __init__(self, paths: ModelPaths, settings: Settings, *, brief: bool, scenario: str = DEFAULT_SCENARIO) -> None:
         from sovits_rt.rehearsal import BRIEF, FULL, Rehearsal
 
-        self._rehearsal = Rehearsal(paths, settings, BRIEF if brief else FULL)
-        forced = self._rehearsal.forced(FORCED_RUNS, FORCED_TOKENS, FORCED_STEPS)
-        self._judged = {"exact": np.array(is_exact(settings)), **forced}
+        self.rehearsal = rehearsal = Rehearsal(paths, settings, BRIEF if brief else FULL)
+        one_user = (rehearsal.first_audio, rehearsal.one_sentence)
+        self._work = one_user if scenario == "latency" else (rehearsal.perform,)
+        self._brief, self._exact = brief, is_exact(settings)
+        self._forced: Mapping[str, Floats] | None = None
+        if not self._exact:
+            self.forced()  # now, while no clock runs
+
+    @property
+    def units(self) -> int:
+        return len(self._work)
 
     def run(self, unit: int) -> Outputs:
-        return {**self._rehearsal.perform(), **self._judged}
+        nothing = dict.fromkeys(quality.LOGITS, np.zeros((0, 0), np.float32))
+        logits = nothing if self._exact else self.forced()
+        return {**self._work[unit](), "exact": np.array(self._exact), **logits}
 
     def compare(self, unit: int, reference: Outputs, output: Outputs) -> Sequence[Gate]:
-        return quality.gates(reference, output, exact=bool(output["exact"]))
+        exact = bool(output["exact"])
+        given = reference if exact else {**reference, **self.forced()}
+        return quality.gates(given, output, exact=exact)
+
+    def forced(self) -> Mapping[str, Floats]:
+        """Logits on given tokens, see `Rehearsal.forced`. Only made for settings that are not exact, and for the
+        defaults when such are judged, since thousands of steps take longer than the work itself."""
+        if self._forced is None:
+            self._forced = self.rehearsal.forced(*(FORCED_BRIEF if self._brief else FORCED))
+        return self._forced
 
 
 def is_exact(settings: Settings) -> bool:
@@ -233,9 +270,12 @@ def tune(
     resume: bool = False,
     listener: Listener | None = None,
     seed: int = 0,
+    scenario: str = DEFAULT_SCENARIO,
+    memory_bytes: int = 0,
 ) -> tuple[Profile, Decision]:
     """Find how this machine runs the models best; the profile is not stored yet.
 
+    scenario: one of SCENARIOS. memory_bytes: peak memory of the process that is allowed, 0 for no limit.
     first: settings to try before all others, such as those of the nearest profile. effort: one of EFFORTS, or what fits
     the budget. session, resume: as in `autotune.tuner.tune`.
     Raises what `autotune.tuner.tune` raises; Ctrl-C gives the best so far once the defaults are measured.
@@ -243,23 +283,23 @@ def tune(
     from autotune import tuner
 
     plan = EFFORTS[effort or effort_for(budget_seconds)]
-    name = subject_for(paths, shape, brief=plan.brief)
+    name = subject_for(paths, shape, brief=plan.brief, scenario=scenario)
     words = WordCheck.of(machine, brief=plan.brief, tell=(listener or Silent()).on_note)
     decision = tuner.tune(
         name,
         machine,
         budget_seconds=budget_seconds,
         max_trials=max_trials,
-        seeds=[*first, *seeds(machine)],
+        seeds=[*first, *seeds(machine, scenario)],
         session=session,
         resume=resume,
         listener=listener,
         seed=seed,
-        rules=plan.rules,
+        rules=replace(plan.rules, memory_limit_bytes=memory_bytes),
         examiner=words.examiner,
     )
     decision = _noted(decision, words)
-    return _profile(decision, name, machine), decision
+    return _profile(decision, name, machine, scenario, memory_bytes), decision
 
 
 def verify(
@@ -271,43 +311,53 @@ def verify(
     budget_seconds: float,
     listener: Listener | None = None,
     seed: int = 0,
+    scenario: str = DEFAULT_SCENARIO,
+    memory_bytes: int = 0,
 ) -> tuple[Profile, Decision]:
     """Compare settings with the defaults on these models; the profile says what was found and is not stored yet.
 
+    scenario, memory_bytes: as in `tune`.
     Raises what `autotune.verification.verify` raises; a budget under five minutes does not try compiled code.
     """
     from autotune import verification
 
     plan = EFFORTS[effort_for(budget_seconds)]
-    name = subject_for(paths, shape, brief=plan.brief)
+    name = subject_for(paths, shape, brief=plan.brief, scenario=scenario)
     words = WordCheck.of(machine, brief=plan.brief, tell=(listener or Silent()).on_note)
     decision = verification.verify(
         name,
         machine,
         settings,
         budget_seconds=budget_seconds,
-        rules=plan.rules,
+        rules=replace(plan.rules, memory_limit_bytes=memory_bytes),
         listener=listener,
         seed=seed,
         examiner=words.examiner,
     )
     decision = _noted(decision, words)
-    return _profile(decision, name, machine), decision
+    return _profile(decision, name, machine, scenario, memory_bytes), decision
 
 
 def _noted(decision: Decision, words: WordCheck) -> Decision:
     return replace(decision, reason=words.noted(decision.reason, exact=is_exact(decision.settings)))
 
 
-def _profile(decision: Decision, name: SubjectName, machine: Machine) -> Profile:
+def _profile(
+    decision: Decision,
+    name: SubjectName,
+    machine: Machine,
+    scenario: str = DEFAULT_SCENARIO,
+    memory_bytes: int = 0,
+) -> Profile:
     return profile_of(
         decision,
         name.create(),
         machine,
-        scenario=SCENARIO,
-        objective="seconds to decode a paragraph of short sentences and to render as many tokens in one piece",
-        unit="seconds, smaller is better",
+        scenario=scenario,
+        objective=SCENARIOS[scenario].objective,
+        unit=UNIT,
         tool="sovits-rt",
         version=__version__,
         environment={},
+        figures={"memory_limit_bytes": float(memory_bytes)} if memory_bytes else {},
     )

@@ -11,7 +11,14 @@ PACKAGES = ("autotune", "sovits_rt")
 
 # Parts from the bottom up; a part is a module, or a package with everything in it. It imports lower floors only.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("autotune.errors", "autotune.stats", "autotune.measure", "autotune.files", "autotune.windows"),
+    (
+        "autotune.errors",
+        "autotune.stats",
+        "autotune.surrogate",
+        "autotune.measure",
+        "autotune.files",
+        "autotune.windows",
+    ),
     ("autotune.plain", "autotune.registry", "autotune.child", "autotune.reader"),
     ("autotune.machine",),
     ("autotune.devices", "autotune.knobs", "autotune.fingerprint", "autotune.subject", "autotune.duel"),
@@ -23,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("autotune.tuner", "autotune.charts", "autotune.sharing"),
     ("autotune.verification", "autotune.page", "autotune.trust"),
     ("autotune",),
-    ("sovits_rt", "sovits_rt.errors", "sovits_rt.versions"),
+    ("sovits_rt", "sovits_rt.errors", "sovits_rt.versions", "sovits_rt.scenarios"),
     ("sovits_rt.types", "sovits_rt.schedule", "sovits_rt.stopwatch", "sovits_rt.memory", "sovits_rt.nn"),
     (
         "sovits_rt.text",

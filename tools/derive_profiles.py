@@ -18,7 +18,8 @@ from autotune import knobs, store
 from autotune.fingerprint import Fingerprint
 from autotune.profile import Match, Profile, Provenance, profile_id
 from sovits_rt import rules
-from sovits_rt.tuning import PUBLISHED_SHAPE, SCENARIO, subject_name
+from sovits_rt.scenarios import DEFAULT_SCENARIO
+from sovits_rt.tuning import PUBLISHED_SHAPE, subject_name
 
 FOLDER = Path(__file__).resolve().parent.parent / "profiles"
 TOOL = "tools/derive_profiles.py"
@@ -157,9 +158,9 @@ def derived(kind: Kind) -> Profile:
     guess = rules.guess(kind.facts, PUBLISHED_SHAPE)
     assumed = f" Assumed: {kind.assumed}." if kind.assumed else ""
     return Profile(
-        id=profile_id(kind.facts, subject, SCENARIO),
+        id=profile_id(kind.facts, subject, DEFAULT_SCENARIO),
         subject=subject,
-        scenario=SCENARIO,
+        scenario=DEFAULT_SCENARIO,
         status="candidate",
         match=Match.of(kind.facts),
         settings=knobs.dump(guess.settings),

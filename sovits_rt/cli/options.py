@@ -1,5 +1,6 @@
 """Options that several commands share, and what they turn into."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from sovits_rt import bundled
 from sovits_rt.bundled import BundledVoice
 from sovits_rt.checkpoints.layout import ModelPaths, from_config, from_folder
 from sovits_rt.errors import TextError
+from sovits_rt.scenarios import DEFAULT_SCENARIO, SCENARIOS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
@@ -74,6 +76,41 @@ def checked_assignments(_: click.Context, parameter: click.Parameter, values: tu
         if not value.partition("=")[0].strip() or "=" not in value:
             raise click.BadParameter(f"{value!r} is not KNOB=VALUE, such as semantic.slots=4.", param=parameter)
     return values
+
+
+class Memory(click.ParamType[int]):
+    """A size such as 900M or 1.5G, in bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([MG])(?:i?B)?", value.strip())
+        if found is None or float(found[1]) == 0:
+            self.fail(f"{value!r} is no size such as 900M or 1.5G.", parameter, context)
+        return int(float(found[1]) * 2 ** {"M": 20, "G": 30}[found[2]])
+
+
+scenario_option = click.option(
+    "--scenario",
+    type=click.Choice(tuple(SCENARIOS)),
+    default=DEFAULT_SCENARIO,
+    show_default=True,
+    help="What the settings are for: " + "; ".join(f"{each.name}: {each.doc}" for each in SCENARIOS.values()) + ".",
+)
+memory_option = click.option(
+    "--memory", type=Memory(), help="Peak memory that the process may need, such as 900M or 1.5G (low-memory)."
+)
+
+
+def memory_budget(scenario: str, memory: int | None) -> int:
+    """Bytes, 0 for no limit. Raises UsageError for a scenario without its budget, or a budget without its scenario."""
+    if SCENARIOS[scenario].limited and memory is None:
+        raise click.UsageError(f"--scenario {scenario} needs a budget; give the most memory it may take with --memory")
+    if not SCENARIOS[scenario].limited and memory is not None:
+        raise click.UsageError("--memory is the budget of --scenario low-memory; give both or neither")
+    return memory or 0
 
 
 settings_options = together(

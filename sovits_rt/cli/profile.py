@@ -23,10 +23,14 @@ from sovits_rt.cli.options import (
     bundled_option,
     checked_assignments,
     chosen_models,
+    memory_budget,
+    memory_option,
     model_options,
+    scenario_option,
     together,
 )
 from sovits_rt.errors import SettingsError
+from sovits_rt.scenarios import DEFAULT_SCENARIO, SCENARIOS
 from sovits_rt.selection import (
     UNTUNED,
     explain,
@@ -83,16 +87,19 @@ def show_command(name: str, as_yaml: bool, as_json: bool) -> None:
 @profile_group.command("explain")
 @click.argument("name", metavar="[ID_OR_FILE]", required=False)
 @models_of_subject
+@scenario_option
 @click.option(
     "--set", "assignments", metavar="KNOB=VALUE", multiple=True, callback=checked_assignments, help="As for synth."
 )
 @JSON
-def explain_command(name: str | None, assignments: tuple[str, ...], as_json: bool, **models: Any) -> None:
+def explain_command(
+    name: str | None, assignments: tuple[str, ...], scenario: str, as_json: bool, **models: Any
+) -> None:
     """Say which settings a run gets on this machine and why: which profile, and where each knob's value comes from.
 
     ID_OR_FILE: as --profile of `synth`. Without models: those of the bundled voice, else the published v2 pair.
     """
-    found = explain(probe(), subject_of(models), name, assignments)
+    found = explain(probe(), subject_of(models), name, assignments, scenario)
     if as_json:
         click.echo(json.dumps(views.explained(found)))
     else:
@@ -116,6 +123,13 @@ def diff_command(first: str, second: str, as_json: bool) -> None:
 @click.argument("name", metavar="[ID_OR_FILE]", required=False)
 @models_of_subject
 @click.option(
+    "--scenario",
+    type=click.Choice(tuple(SCENARIOS)),
+    show_default=f"the named profile's, else {DEFAULT_SCENARIO}",
+    help="What for.",
+)
+@memory_option
+@click.option(
     "--budget",
     type=click.FloatRange(20, 86400),
     default=VERIFY_SECONDS,
@@ -123,7 +137,9 @@ def diff_command(first: str, second: str, as_json: bool) -> None:
     help="Most seconds it may take; 300 or more also tries compiled code.",
 )
 @JSON
-def verify_command(name: str | None, budget: float, as_json: bool, **models: Any) -> None:
+def verify_command(
+    name: str | None, scenario: str | None, memory: int | None, budget: float, as_json: bool, **models: Any
+) -> None:
     """Measure a profile here: the speech must stay the same, and 12 to 16 pairs with the defaults say if it is faster.
 
     Without ID_OR_FILE: the one that a run would use. What was found is stored as a profile of this machine.
@@ -134,16 +150,28 @@ def verify_command(name: str | None, budget: float, as_json: bool, **models: Any
     if name is not None:
         origin, old = locate(name)
     else:
-        best = resolve(machine, subject)
+        best = resolve(machine, subject, scenario or DEFAULT_SCENARIO)
         if best.profile is None:
             raise SettingsError(f"{best.notes[0].rstrip('.')}; name one to verify, or use `sovits-rt tune`.")
         origin, old = "yours" if best.how == "exact-local" else "shipped", best.profile
+    aim = scenario or old.scenario
+    limit = old.evidence.figures.get("memory_limit_bytes") if old.evidence is not None else None
+    memory_bytes = memory_budget(aim, int(limit) if memory is None and limit and aim == old.scenario else memory)
     settings, changes = load_settings(old, machine, strict=False)
     console = Console(stderr=True, highlight=False)
     for line in changes:
         console.print(f"fitted to this machine: {line}", markup=False, soft_wrap=True)
     with Report(console) as report:
-        measured, decision = verify(paths, shape, machine, settings, budget_seconds=budget, listener=report)
+        measured, decision = verify(
+            paths,
+            shape,
+            machine,
+            settings,
+            budget_seconds=budget,
+            listener=report,
+            scenario=aim,
+            memory_bytes=memory_bytes,
+        )
     new = verified_again(old, measured, local=origin == "yours")
     path = store.save(new, profile_folder())
     if as_json:

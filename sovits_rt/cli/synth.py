@@ -30,6 +30,7 @@ from sovits_rt.cli.options import (
     bundled_option,
     dictionary_option,
     model_options,
+    scenario_option,
     settings_options,
     text_options,
     together,
@@ -41,9 +42,10 @@ from sovits_rt.cli.tune import FIRST_RUN_SECONDS, FIRST_RUN_TRIALS, tune_and_sto
 from sovits_rt.cli.voices import show_voices
 from sovits_rt.errors import CheckpointError
 from sovits_rt.observer import Observer
+from sovits_rt.scenarios import DEFAULT_SCENARIO, SCENARIOS
 from sovits_rt.selection import Selection, profile_folder, select, voice_folder
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
-from sovits_rt.tuning import SCENARIO, subject_name
+from sovits_rt.tuning import subject_name
 from sovits_rt.types import AudioChunk, Request, Sampling
 
 _PLAIN = Sampling()
@@ -90,6 +92,7 @@ class Profiling:
     assignments: tuple[str, ...]
     tune: bool
     budget_seconds: float
+    scenario: str
 
 
 @click.command("synth")
@@ -101,6 +104,7 @@ class Profiling:
 @voice_options
 @model_options
 @request_options
+@scenario_option
 @settings_options
 @dictionary_option
 @output_options
@@ -135,7 +139,9 @@ def synth_command(**options: Any) -> None:
     observer = Observer(wait_for_gpu=options["stats_sync"]) if options["stats"] else None
     with timer_of(observer).span(Stage.TEXT):
         job = Job.of(options)
-    profiling = Profiling(options["profile"], options["assignments"], not options["no_tune"], options["tune_budget"])
+    profiling = Profiling(
+        options["profile"], options["assignments"], not options["no_tune"], options["tune_budget"], options["scenario"]
+    )
     console = Console(stderr=True, highlight=False, quiet=options["quiet"])
     result = speak(job, profiling, console, observer)
     if options["as_json"]:
@@ -227,9 +233,10 @@ def settings_for(job: Job, machine: Machine, profiling: Profiling, console: Cons
     """The profile to use; made now if this machine has none, unless the user does not want that."""
     shape = job.models.shape
     subject = subject_name(shape)
-    selection = select(machine, subject, profiling.asked, profiling.assignments)
-    key = skip_key(job, machine)
-    if selection.tuned_here or not profiling.tune or store.was_skipped(profile_folder(), key) is not None:
+    selection = select(machine, subject, profiling.asked, profiling.assignments, profiling.scenario)
+    key = skip_key(job, machine, profiling.scenario)
+    limited = SCENARIOS[profiling.scenario].limited  # only the user knows the budget: `tune`
+    if selection.tuned_here or not profiling.tune or limited or store.was_skipped(profile_folder(), key) is not None:
         return selection
     try:
         # Noted before the first trial: a session that takes the whole machine down is not begun again and again.
@@ -250,6 +257,7 @@ def settings_for(job: Job, machine: Machine, profiling: Profiling, console: Cons
             console=console,
             budget_seconds=profiling.budget_seconds,
             max_trials=FIRST_RUN_TRIALS,
+            scenario=profiling.scenario,
         )
     except KeyboardInterrupt:
         store.remember_skip(profile_folder(), key, "interrupted")
@@ -259,12 +267,12 @@ def settings_for(job: Job, machine: Machine, profiling: Profiling, console: Cons
         store.remember_skip(profile_folder(), key, str(error))
         tell(console, f"Not tuned: {error} Going on with the default settings; `sovits-rt tune` tries again.")
         return selection
-    return select(machine, subject, None, profiling.assignments)
+    return select(machine, subject, None, profiling.assignments, profiling.scenario)
 
 
-def skip_key(job: Job, machine: Machine) -> str:
+def skip_key(job: Job, machine: Machine, scenario: str = DEFAULT_SCENARIO) -> str:
     """Under which a declined or failed first tuning is noted."""
-    return profile_id(fingerprint(machine), subject_name(job.models.shape), SCENARIO)
+    return profile_id(fingerprint(machine), subject_name(job.models.shape), scenario)
 
 
 def writer_for(output: str, rate: int) -> AudioWriter:

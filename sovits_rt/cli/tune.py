@@ -22,7 +22,16 @@ from sovits_rt import rules
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.cli.job import why_not_writable
-from sovits_rt.cli.options import JSON, bundled_option, chosen_models, model_options
+from sovits_rt.cli.options import (
+    JSON,
+    bundled_option,
+    chosen_models,
+    memory_budget,
+    memory_option,
+    model_options,
+    scenario_option,
+)
+from sovits_rt.scenarios import DEFAULT_SCENARIO
 from sovits_rt.selection import profile_folder, resolve
 from sovits_rt.settings import Settings
 from sovits_rt.tuning import EFFORTS, PUBLISHED_SHAPE, effort_for, subject_name, tune
@@ -51,6 +60,8 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--trials", type=click.IntRange(1, 10000), show_default="6, 40 or 200, by --effort", help="Most settings to try."
 )
+@scenario_option
+@memory_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the search.")
 @click.option("--session", type=_PATH, help="Folder that keeps everything: study, trials, profile, report.")
 @click.option("--resume", is_flag=True, help="Go on with the session in that folder; --budget is for the rest of it.")
@@ -65,9 +76,15 @@ def tune_command(
     resume: bool,
     report: Path | None,
     as_json: bool,
+    scenario: str,
+    memory: int | None,
     **models: Any,
 ) -> None:
-    """Search the fastest settings for these models on this machine and store them as its profile."""
+    """Search the fastest settings for these models on this machine and store them as its profile.
+
+    Each --scenario has a profile of its own; `synth --scenario` uses it.
+    """
+    memory_bytes = memory_budget(scenario, memory)
     if resume and session is None:
         raise click.UsageError("--resume goes on with a session; name its folder with --session")
     if report is not None:
@@ -87,6 +104,8 @@ def tune_command(
         seed=seed,
         session=session,
         resume=resume,
+        scenario=scenario,
+        memory_bytes=memory_bytes,
     )
     if session is not None:
         store.save(profile, session)
@@ -111,6 +130,8 @@ def tune_and_store(
     seed: int = 0,
     session: Path | None = None,
     resume: bool = False,
+    scenario: str = DEFAULT_SCENARIO,
+    memory_bytes: int = 0,
 ) -> tuple[Profile, Decision, Path]:
     with Report(console) as report:
         profile, decision = tune(
@@ -119,12 +140,14 @@ def tune_and_store(
             machine,
             budget_seconds=budget_seconds,
             max_trials=max_trials,
-            first=nearest(machine, shape),
+            first=nearest(machine, shape, scenario),
             effort=effort,
             session=session,
             resume=resume,
             listener=report,
             seed=seed,
+            scenario=scenario,
+            memory_bytes=memory_bytes,
         )
     path = store.save(profile, profile_folder())
     store.forget_skip(profile_folder(), profile.id)
@@ -167,12 +190,12 @@ def check_report(path: Path) -> None:
         raise click.UsageError(f"{path} can't be written: {problem}")
 
 
-def nearest(machine: Machine, shape: str) -> list[Settings]:
+def nearest(machine: Machine, shape: str, scenario: str = DEFAULT_SCENARIO) -> list[Settings]:
     """To be tried first: the best profile's settings that are known so far, for these models or the published ones,
     else what the rules of thumb say."""
     for subject in (subject_name(shape), subject_name(PUBLISHED_SHAPE)):
         try:
-            known = resolve(machine, subject).profile
+            known = resolve(machine, subject, scenario).profile
             if known is not None:
                 return [knobs.clamp(knobs.load(Settings, known.settings), machine)[0]]
         except AutotuneError:
@@ -184,6 +207,7 @@ def described(profile: Profile, decision: Decision) -> dict[str, Any]:
     return {
         "id": profile.id,
         "status": profile.status,
+        "scenario": profile.scenario,
         "ratio": decision.ratio,
         "ci": [decision.ci_low, decision.ci_high],
         "pairs": decision.pairs,

@@ -131,16 +131,16 @@ def test_a_table_without_defaults_is_refused(recording: Table):
         Replay(without, RULES, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="goal not reached yet")
+@pytest.mark.xfail(strict=True, reason="one search in eighteen ends 23 % behind: 3.5 % mean here, 2.4 % over 70 seeds")
 def test_regret_is_small(recording: Table):
-    sessions = [trust.session(recording, seed, sampler_seed=seed) for seed in range(6)]
+    sessions = [trust.session(recording, seed, sampler_seed=seed) for seed in range(20)]
     found = trust.regret_of(recording, sessions)
     print(found)
     assert found.tried <= 40
     assert found.mean <= 0.03
+    assert found.p90 <= 0.05
 
 
-@pytest.mark.xfail(strict=True, reason="goal not reached yet")
 def test_tuning_again_says_the_same(recording: Table):
     found = trust.agreement_of(recording, [trust.session(recording, seed) for seed in range(5)])
     print(found)
@@ -153,6 +153,7 @@ def test_nothing_is_promoted_when_the_default_is_best(recording: Table):
 
 
 @pytest.mark.full
+@pytest.mark.xfail(strict=True, reason="one search in eighteen ends 23 % behind: 3.5 % mean here, 2.4 % over 70 seeds")
 def test_the_promises_hold_over_many_sessions(recording: Table):
     regret = trust.regret_of(recording, [trust.session(recording, seed, sampler_seed=seed) for seed in range(20)])
     again = trust.agreement_of(recording, [trust.session(recording, seed) for seed in range(1000, 1010)])

@@ -79,7 +79,15 @@ def test_wilson_lower():
 def test_tie_set_holds_what_overlaps_or_is_near():
     fastest = Estimate(-0.30, -0.31, -0.29, 12)
     near = Estimate(-0.285, -0.286, -0.284, 12)  # does not overlap, 1.5 % slower
-    wide = Estimate(-0.20, -0.30, -0.10, 12)
+    wide = Estimate(-0.265, -0.30, -0.23, 12)
+    wild = Estimate(-0.20, -0.40, 0.0, 12)  # overlaps with everything, since it varies so much
     slow = Estimate(-0.10, -0.11, -0.09, 12)
-    assert stats.tie_set([slow, near, fastest, wide], 0.02) == (1, 2, 3)
-    assert stats.tie_set([]) == ()
+    assert stats.tie_set([slow, near, fastest, wide, wild], [0.02] * 5) == (1, 2, 3)
+    assert stats.tie_set([slow, near, fastest, wide, wild], [0.02, 0.01, 0.02, 0.02, 0.06]) == (2, 3, 4)
+    assert stats.tie_set([], []) == ()
+
+
+def test_luck_of_starts_is_that_of_most_settings():
+    steady, wild = [-0.31, -0.29, -0.30], [-0.9, -0.2]
+    assert stats.start_luck([steady, steady, wild]) == pytest.approx(0.01)
+    assert stats.start_luck([[-0.3], []]) == 0.0

@@ -20,7 +20,8 @@ from autotune.fingerprint import fingerprint
 from autotune.machine import Cpu, Device, Machine, Memory, Software
 from autotune.profile import Match, Profile, Provenance, profile_id
 from sovits_rt.checkpoints.shape import preview
-from sovits_rt.tuning import SCENARIO, subject_name
+from sovits_rt.scenarios import DEFAULT_SCENARIO
+from sovits_rt.tuning import subject_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -183,9 +184,9 @@ def profile(subject: str, **changes: Any) -> Profile:
     """A profile for HERE. changes: of its fields."""
     facts = fingerprint(HERE)
     parts: dict[str, Any] = {
-        "id": profile_id(facts, subject, SCENARIO),
+        "id": profile_id(facts, subject, DEFAULT_SCENARIO),
         "subject": subject,
-        "scenario": SCENARIO,
+        "scenario": DEFAULT_SCENARIO,
         "status": "candidate",
         "match": Match.of(facts),
         "settings": {"semantic": {"slots": 8}},

@@ -281,6 +281,12 @@ PROFILES = (
     command("profiles", "profile verify: the defaults", "profile", "verify", "defaults.profile.yaml"),
     command("profiles", "profile verify: compiled code in 90 s", "profile", "verify", "compiled.profile.yaml"),
     command("profiles", "profile verify: --budget 1", "profile", "verify", "--budget", "1", code=WRONG_USAGE),
+    command("profiles", "tune: --scenario speed", "tune", "--scenario", "speed", code=WRONG_USAGE),
+    command("profiles", "tune: low-memory without --memory", "tune", "--scenario", "low-memory", code=WRONG_USAGE),
+    command("profiles", "tune: --memory for another scenario", "tune", "--memory", "1G", code=WRONG_USAGE),
+    command(
+        "profiles", "tune: --memory lots", "tune", "--scenario", "low-memory", "--memory", "lots", code=WRONG_USAGE
+    ),
 )
 VOICES = (
     voice("none in this build", voices="gone"),

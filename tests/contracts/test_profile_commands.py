@@ -21,7 +21,8 @@ from autotune.stats import NO_DIFFERENCE, Estimate
 from sovits_rt import selection
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.cli import profile as commands
-from sovits_rt.tuning import PUBLISHED_SHAPE, SCENARIO, subject_name
+from sovits_rt.scenarios import DEFAULT_SCENARIO
+from sovits_rt.tuning import PUBLISHED_SHAPE, subject_name
 
 PUBLISHED = subject_name(PUBLISHED_SHAPE)
 LARGER = replace(HERE, cpu=replace(HERE.cpu, logical_cores=8, physical_cores=4, affinity=tuple(range(8))))
@@ -57,7 +58,7 @@ def measured(on: Machine = HERE, **changes: Any) -> Profile:
     """Verified on a machine; changes: of its fields."""
     facts = fingerprint(on)
     subject = changes.pop("subject", PUBLISHED)
-    parts = {"id": profile_id(facts, subject, SCENARIO), "match": Match.of(facts), "status": "verified"}
+    parts = {"id": profile_id(facts, subject, DEFAULT_SCENARIO), "match": Match.of(facts), "status": "verified"}
     return profile(subject, **{**parts, "evidence": evidence(), **changes})
 
 

@@ -98,6 +98,15 @@ def test_effort_budget_and_trials(
     assert (asked["session"], asked["resume"]) == (None, False)
 
 
+def test_the_scenario_and_its_memory_are_handed_on(run: Run, asked: dict[str, Any]) -> None:
+    assert run(*asked["words"], "--scenario", "latency").code == 0
+    assert (asked["scenario"], asked["memory_bytes"]) == ("latency", 0)
+    assert run(*asked["words"], "--scenario", "low-memory", "--memory", "1.5G").code == 0
+    assert (asked["scenario"], asked["memory_bytes"]) == ("low-memory", 3 << 29)
+    assert run(*asked["words"]).code == 0
+    assert (asked["scenario"], asked["memory_bytes"]) == ("throughput", 0)
+
+
 def test_more_effort_is_more_of_everything() -> None:
     quick, normal, full = (EFFORTS[name] for name in ("quick", "normal", "full"))
     assert [each.brief for each in (quick, normal, full)] == [True, False, False]

@@ -12,6 +12,7 @@ from autotune.profile import Evidence, Match, Profile, Provenance, profile_id
 from sovits_rt import selection
 from sovits_rt.cli.tune import nearest
 from sovits_rt.errors import SettingsError
+from sovits_rt.scenarios import DEFAULT_SCENARIO
 from sovits_rt.selection import (
     explain,
     find_profile,
@@ -22,7 +23,6 @@ from sovits_rt.selection import (
     voice_folder,
 )
 from sovits_rt.settings import ProcessSettings, SemanticSettings, Settings
-from sovits_rt.tuning import SCENARIO
 
 SUBJECT = "gpt-sovits-24x512-512"
 TUNED = Settings(semantic=SemanticSettings(slots=16), process=ProcessSettings(wait_policy="active"))
@@ -40,9 +40,9 @@ def home(tmp_path, monkeypatch):
 def profile(machine, **changes):
     facts = fingerprint(machine)
     parts = {
-        "id": profile_id(facts, changes.get("subject", SUBJECT), SCENARIO),
+        "id": profile_id(facts, changes.get("subject", SUBJECT), DEFAULT_SCENARIO),
         "subject": SUBJECT,
-        "scenario": SCENARIO,
+        "scenario": DEFAULT_SCENARIO,
         "status": "verified",
         "match": Match.of(facts),
         "settings": knobs.dump(TUNED),
@@ -296,3 +296,15 @@ def test_the_shipped_folder_is_there_and_all_its_profiles_load():
 def test_a_found_profile_is_that_of_the_file(machine, tmp_path):
     made = profile(machine)
     assert find_profile(str(store.save(made, tmp_path))) == made
+
+
+def test_every_scenario_has_a_profile_of_its_own(machine):
+    facts = fingerprint(machine)
+    one_user = Settings(semantic=SemanticSettings(slots=1))
+    store.save(profile(machine), profile_folder())
+    made = profile(machine, id=profile_id(facts, SUBJECT, "latency"), scenario="latency", settings=knobs.dump(one_user))
+    store.save(made, profile_folder())
+    assert select(machine, SUBJECT, None).settings == TUNED
+    assert select(machine, SUBJECT, None, (), "latency").settings == one_user
+    assert select(machine, SUBJECT, None, (), "low-memory").label == "default"
+    assert explain(machine, SUBJECT, None, (), "latency").selection.label == made.id

@@ -11,7 +11,6 @@ from autotune.child import Child
 from autotune.machine import Memory
 from autotune.measure import Budget, Gate
 from autotune.subject import checked_environment
-from sovits_rt import quality
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.onnxruntime import OnnxRuntime
@@ -19,7 +18,7 @@ from sovits_rt.checkpoints.shape import preview
 from sovits_rt.rehearsal import BRIEF, Rehearsal
 from sovits_rt.settings import AcousticSettings, ProcessSettings, SemanticSettings, Settings, untuned
 from sovits_rt.stages.semantic.decoder import Decoder
-from sovits_rt.tuning import FORCED_RUNS, FORCED_STEPS, FORCED_TOKENS, SpeechRunner, SpeechSubject, seeds, subject_for
+from sovits_rt.tuning import FORCED, FORCED_BRIEF, SpeechRunner, SpeechSubject, seeds, subject_for
 
 PUBLISHED = "24x512-512"
 RECORDED = (
@@ -155,8 +154,10 @@ def test_half_precision_is_judged_by_its_distance(paths):
     """Random weights exaggerate rounding, so whether it passes is not asked; that it is measured is."""
     plain, half = runner(paths, Settings()), runner(paths, HALF)
     reference, output = plain.run(0), half.run(0)
-    assert reference["read"].shape == (FORCED_RUNS * (FORCED_TOKENS - FORCED_STEPS), 1025)
-    assert reference["stepped"].shape == (FORCED_RUNS * FORCED_STEPS, 1025)
+    runs, tokens, stepped = FORCED_BRIEF
+    assert reference["read"].shape == (runs * (tokens - stepped), 1025)
+    assert output["stepped"].shape == (runs * stepped, 1025)
+    assert FORCED[0] * FORCED[2] >= 2000
     assert not bool(output["exact"])
     gates = {gate.name: gate for gate in plain.compare(0, reference, output)}
     print("; ".join(gate.sentence for gate in gates.values()))
@@ -170,15 +171,17 @@ def test_half_precision_is_judged_by_its_distance(paths):
 
 def test_a_broken_step_is_caught_in_settings_that_are_not_exact(paths, monkeypatch):
     """Tokens are not compared there, so the given tokens must go through the step that decoding uses."""
-    reference = runner(paths, Settings()).run(0)
+    plain = runner(paths, Settings())
+    reference = plain.run(0)
     original = Decoder.__init__
 
     def breaking(self, network, step, **options):
         original(self, network, lambda *arguments: step(*arguments).roll(1, dims=-1), **options)
 
     monkeypatch.setattr(Decoder, "__init__", breaking)
-    output = runner(paths, Settings()).run(0)
-    failed = {gate.name for gate in quality.gates(reference, output, exact=False) if not gate.passed}
+    broken = runner(paths, Settings())
+    output = {**broken.run(0), **broken.forced(), "exact": np.array(False)}
+    failed = {gate.name for gate in plain.compare(0, reference, output) if not gate.passed}
     assert failed & {"divergence", "top-1"}
 
 

@@ -13,8 +13,9 @@ from autotune import knobs, store
 from autotune.fingerprint import Fingerprint, distance, fingerprint
 from autotune.machine import CoreGroup, Cpu, Device, Machine, Memory, Software
 from sovits_rt import rules
+from sovits_rt.scenarios import DEFAULT_SCENARIO
 from sovits_rt.settings import Settings
-from sovits_rt.tuning import PUBLISHED_SHAPE, SCENARIO, SpeechSubject, subject_name
+from sovits_rt.tuning import PUBLISHED_SHAPE, SpeechSubject, subject_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GIB = 1024**3
@@ -149,7 +150,7 @@ def test_real_machines_find_their_kind(
     found = store.resolve(
         here,
         subject=subject_name(PUBLISHED_SHAPE),
-        scenario=SCENARIO,
+        scenario=DEFAULT_SCENARIO,
         user_dir=tmp_path,
         shipped_dirs=(ROOT / "profiles",),
     )
