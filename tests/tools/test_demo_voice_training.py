@@ -166,13 +166,3 @@ def test_the_probe_counts_real_frames_and_pitch_only_where_there_is_one() -> Non
     wanted[1, :, 3:] += 100  # not real
     wanted[:, -2, 2:4] += 100  # not voiced
     assert all(torch.equal(before[name], value) for name, value in probe(mean, wanted, real).items())
-
-
-def test_discriminators_learn_to_tell_noise_from_a_tone() -> None:
-    torch.manual_seed(0)
-    judges = acoustic.Discriminators()
-    optimizer = torch.optim.AdamW(judges.parameters(), lr=2e-3)
-    tone = torch.sin(2 * torch.pi * 110 * torch.arange(4000) / corpus.RATE).repeat(2, 1) * 0.3
-    generator = torch.Generator().manual_seed(1)
-    said = [acoustic.judge(judges, optimizer, torch.randn(2, 4000, generator=generator) * 0.2, tone) for _ in range(12)]
-    assert said[-1]["wrong"] < 0.6 * said[0]["wrong"]

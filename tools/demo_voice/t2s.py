@@ -21,7 +21,7 @@ from tools.demo_voice import sizes
 from tools.demo_voice.corpus import Utterance
 from tools.demo_voice.training import device, half, padded, train
 
-BATCH, STEPS, PEAK = 24, 4300, 1e-3
+BATCH, STEPS, PEAK = 24, 5400, 1e-3
 GUIDED_LAYERS, GUIDANCE = (2, 3, 4), 0.5
 PAIRED = 0.3  # share of examples with a prompt in front
 CORRUPTED = 0.2  # at most this share of the tokens that are read is wrong: what is spoken next follows from the text
