@@ -18,7 +18,7 @@ from sovits_rt import text as frontend
 from sovits_rt.audio.files import check_is_file
 from sovits_rt.audio.join import finish_sentence
 from sovits_rt.audio.reference import load_auxiliary, load_reference
-from sovits_rt.backends import EntryPoint
+from sovits_rt.backends import EntryPoint, Looping
 from sovits_rt.checkpoints import content_digest
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import RequestError
@@ -29,9 +29,12 @@ from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise, SentenceNoise
 from sovits_rt.settings import SemanticSettings, Settings
 from sovits_rt.stages import frontend as bert_frontend
+from sovits_rt.stages.acoustic.together import TogetherRenderer
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
 from sovits_rt.stages.reference import ReferenceEncoder
 from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Prefill, Step, StepCost
+from sovits_rt.stages.semantic.looping import LoopingDecoder
+from sovits_rt.stages.semantic.turn import ALL_RESIDENT, Turn
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.text import Dictionary
 from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
@@ -39,6 +42,7 @@ from sovits_rt.voices import VoiceCache, voice_key
 
 # Of one weight, with its share of a scale in fp32 per 32 weights.
 _WEIGHT_BYTES = {"int8": 1.125, "int4": 0.625}
+TOGETHER_FRAMES, TOGETHER_PIECES = 200, 16  # of one run that renders several sentences
 _TORCH_NAMES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}
 
 
@@ -51,20 +55,13 @@ class Engine:
         self._timer = timer
         semantic, acoustic = settings.semantic, settings.acoustic
         t2s = models.t2s.to(_weight_format(semantic.precision))
-        step = semantic.backend.compile(_step_of(t2s, semantic.precision))
-        prefill = _prefill_of(t2s, semantic)
-        self._decoder = Decoder(
-            t2s,
-            cast(Step, step),
-            prefill=prefill,
-            slots=semantic.slots,
-            timer=timer,
-            weight_bytes=_WEIGHT_BYTES.get(semantic.precision),
-        )
+        self._decoder = _decoder(t2s, semantic, timer)
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_weight_format(acoustic.precision))
         generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))
         self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
+        piece = min(acoustic.window, TOGETHER_FRAMES)
+        self._together = TogetherRenderer(models.sovits, generate, window=piece, most=TOGETHER_PIECES)
 
     @classmethod
     def load(
@@ -194,15 +191,26 @@ class Engine:
 
     def render(self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0) -> AudioChunk:
         """Tokens [t] of one sentence to sound; what `synth` does with tokens that it has just decoded."""
-        utterance = Utterance(
-            tokens=tokens,
-            phones=np.array(sentence.ids, np.int64),
-            noise=noise,
-            noise_scale=request.noise_scale,
-            speed=request.speed,
-        )
+        utterance = _utterance(sentence, tokens, noise, request)
         with self._timer.span(Stage.VOCODER, tokens=len(tokens)):
             wave = self._renderer.render(utterance, request.voice) if len(tokens) else np.zeros(0, np.float32)
+        return self._chunk(index, sentence, tokens, wave, request)
+
+    def render_together(
+        self, sentences: Sequence[Sentence], tokens: Sequence[Ints], noises: Sequence[Noise], request: Request
+    ) -> list[AudioChunk]:
+        """Like `render` for each sentence, with the pieces of all in the same runs of the vocoder."""
+        said = [index for index, each in enumerate(tokens) if len(each)]
+        utterances = [_utterance(sentences[index], tokens[index], noises[index], request) for index in said]
+        with self._timer.span(Stage.VOCODER, tokens=sum(len(each) for each in tokens)):
+            waves = dict(zip(said, self._together.render(utterances, request.voice), strict=True)) if said else {}
+        nothing = np.zeros(0, np.float32)
+        return [
+            self._chunk(index, each, tokens[index], waves.get(index, nothing), request)
+            for index, each in enumerate(sentences)
+        ]
+
+    def _chunk(self, index: int, sentence: Sentence, tokens: Ints, wave: Floats, request: Request) -> AudioChunk:
         pause = request.fragment_interval_seconds if sentence.pause_seconds is None else sentence.pause_seconds
         with self._timer.span(Stage.OUTPUT):
             samples = finish_sentence(wave, self.sample_rate, pause)
@@ -286,19 +294,33 @@ class Engine:
         return voice_key(ingredients)
 
 
+def _decoder(network: T2S, settings: SemanticSettings, timer: Timer) -> Decoder:
+    """One that the host drives step by step, or looks at now and then, as the backend has it."""
+    backend, precision, slots = settings.backend, settings.precision, settings.slots
+    step = cast(Step, backend.compile(_step_of(network, precision)))
+    prefill = _prefill_of(network, settings)
+    if not isinstance(backend, Looping):
+        size = _WEIGHT_BYTES.get(precision)
+        return Decoder(network, step, prefill=prefill, slots=slots, timer=timer, weight_bytes=size)
+    turn = backend.compile(EntryPoint("t2s_turn", Turn(network), "forward", precision, resident=ALL_RESIDENT))
+    return LoopingDecoder(
+        network, step, turn, prefill=prefill, slots=slots, poll=backend.poll, window=backend.window, timer=timer
+    )
+
+
 def _weight_format(precision: str) -> torch.dtype:
     """Of a network's own weights; formats that a backend makes itself are made from fp32."""
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
 
 def _step_of(network: T2S, precision: str) -> EntryPoint:
-    return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"))
+    return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"), resident=(3,))
 
 
 def _prefill_of(network: T2S, settings: SemanticSettings) -> Prefill:
     """In the format of the network's own weights, since the whole sentence rests on it; plain where the backend has no
     way of its own."""
-    precision = "bf16" if settings.precision == "bf16" else "fp32"
+    precision = settings.precision if settings.precision in ("bf16", "fp16") else "fp32"
     if precision not in settings.backend.formats("t2s_prefill"):
         return network.prefill
     entry = EntryPoint("t2s_prefill", network, "prefill", precision, varying=("phones", "tokens"))
@@ -307,6 +329,16 @@ def _prefill_of(network: T2S, settings: SemanticSettings) -> Prefill:
 
 def _vocoder_of(network: Sovits, precision: str) -> EntryPoint:
     return EntryPoint("vocoder", network, "generate", precision, varying=("frames",))
+
+
+def _utterance(sentence: Sentence, tokens: Ints, noise: Noise, request: Request) -> Utterance:
+    return Utterance(
+        tokens=tokens,
+        phones=np.array(sentence.ids, np.int64),
+        noise=noise,
+        noise_scale=request.noise_scale,
+        speed=request.speed,
+    )
 
 
 def sentence_noises(sentences: Sequence[Sentence], seed: int) -> list[SentenceNoise]:

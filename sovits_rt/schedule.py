@@ -35,6 +35,12 @@ class Slots(Generic[Job]):
             else:
                 return
 
+    def enter(self, job: Job) -> int:
+        """Put a job that did not wait in the queue into the next slot, of which one must be free; returns the slot."""
+        assert len(self.running) < self._count
+        self.running.append(job)
+        return len(self.running) - 1
+
     def leave(self, slot: int) -> Leave:
         last = len(self.running) - 1
         self.running[slot] = self.running[last]

@@ -66,8 +66,24 @@ def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> st
     return f"{name} runs this in {' or '.join(formats)}, not {precision}" if formats else f"{name} can't run this"
 
 
+def _half_unavailable(precision: object, machine: Machine) -> str | None:
+    if precision != "fp16":
+        return None
+    if not machine.accelerators:
+        return "fp16 is for GPUs; a CPU computes in bf16"
+    if all("float16" in device.facts.get("unreliable", "") for device in machine.accelerators):
+        return "this GPU gave NaN or infinity in fp16 when it was tried"
+    return None
+
+
+def _slots_unavailable(slots: object, machine: Machine) -> str | None:
+    assert isinstance(slots, int)
+    return "so many pay on a GPU only" if slots >= _SLOTS_FOR_GPUS and not machine.accelerators else None
+
+
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
-SLOTS = (1, 2, 4, 8, 16, 32)
+SLOTS = (1, 2, 4, 8, 16, 32, 64)
+_SLOTS_FOR_GPUS = 64  # from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +121,17 @@ class SemanticSettings:
 
     backend: Backend = knob(BACKENDS, default=Eager(), doc="How the decoder's steps are run.")
     precision: str = knob(
-        Choice(("fp32", "bf16", "int8", "int4")),
+        Choice(("fp32", "bf16", "fp16", "int8", "int4")),
         default="fp32",
         doc="Number format of the decoder; int8 and int4 are those of the weights in its steps.",
         exact=False,
+        available=_half_unavailable,
     )
     slots: int = knob(
         Choice(SLOTS),
         default=4,
         doc="Sentences decoded together (the batch size).",
+        available=_slots_unavailable,
     )
 
     def unavailable(self, machine: Machine) -> str | None:
@@ -125,7 +143,13 @@ class AcousticSettings:
     """From tokens to waveform."""
 
     backend: Backend = knob(BACKENDS, default=Eager(), doc="How the vocoder is run.")
-    precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the vocoder.", exact=False)
+    precision: str = knob(
+        Choice(("fp32", "bf16", "fp16")),
+        default="fp32",
+        doc="Number format of the vocoder.",
+        exact=False,
+        available=_half_unavailable,
+    )
     window: int = knob(
         Choice((50, 100, 200, 400, WHOLE_SENTENCE_FRAMES)),
         default=WHOLE_SENTENCE_FRAMES,

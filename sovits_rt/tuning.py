@@ -22,6 +22,7 @@ from autotune.record import profile_of
 from autotune.subject import Outputs, SubjectName
 from sovits_rt import __version__, process, quality
 from sovits_rt.backends.compiled import Compiled
+from sovits_rt.backends.cudagraph import CudaGraph
 from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.checkpoints.layout import ModelPaths
@@ -105,6 +106,10 @@ class SpeechSubject:
             return "compiling takes longer than a brief tuning lasts"
         if settings.process.device != "cpu" and any(isinstance(each, OnnxRuntime) for each in backends):
             return "onnxruntime runs on the CPU only"
+        if settings.process.device not in ("cuda", "rocm") and any(isinstance(each, CudaGraph) for each in backends):
+            return "cudagraph runs on GPUs of NVIDIA and AMD only"
+        if settings.process.device == "cpu" and "fp16" in (settings.semantic.precision, settings.acoustic.precision):
+            return "fp16 is for GPUs"
         needed = slot_bytes(self.shape, settings.semantic.precision) * settings.semantic.slots
         devices = machine.devices_of(settings.process.device)
         room = devices[0].memory_bytes if devices and settings.process.device != "cpu" else machine.memory.usable_bytes
@@ -136,7 +141,7 @@ class SpeechSubject:
 def slot_bytes(shape: str, precision: str) -> int:
     """Memory of keys and values that one sentence of the greatest length takes in a decoder of this shape."""
     layers, width = (int(part) for part in shape.split("-")[0].split("x"))
-    return 2 * layers * width * LONGEST_SENTENCE * (2 if precision == "bf16" else 4)
+    return 2 * layers * width * LONGEST_SENTENCE * (2 if precision in ("bf16", "fp16") else 4)
 
 
 def subject_name(shape: str) -> str:
@@ -164,12 +169,20 @@ def seeds(machine: Machine) -> list[Settings]:
     some = replace(start, semantic=replace(start.semantic, slots=8))
     cut = replace(wide, acoustic=replace(wide.acoustic, window=200))
     return [
+        *_with_graphs([wide, half], machine),
         *_with_onnxruntime(wide, half if native_half else wide, machine),
         *([half] if native_half else []),
         wide,
         some,
         cut,
     ]
+
+
+def _with_graphs(some: Sequence[Settings], machine: Machine) -> list[Settings]:
+    """The decoder's steps as graphs, where the machine's first GPU has them."""
+    if some[0].process.device not in ("cuda", "rocm") or CudaGraph.unavailable(machine) is not None:
+        return []
+    return [replace(each, semantic=replace(each.semantic, backend=CudaGraph())) for each in some]
 
 
 def _with_onnxruntime(exact: Settings, lossy: Settings, machine: Machine) -> list[Settings]:

@@ -31,6 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "sovits_rt.checkpoints",
         "sovits_rt.noise",
         "sovits_rt.limits",
+        "sovits_rt.lanes",
         "sovits_rt.backends",
         "sovits_rt.cache",
     ),

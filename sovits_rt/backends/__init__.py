@@ -4,12 +4,13 @@ A file defines BACKEND, a class with
     unavailable(machine) -> str | None      why it can't be used here, or None
     formats(entry_name) -> names            the number formats in which it runs that entry point; none if it can't
     compile(entry) -> Callable              the entry point, run this backend's way
-Entry points: "t2s_step" and "t2s_prefill" (nn/t2s.py; without the second, prefill is run plainly), "vocoder".
+Entry points: "t2s_step" and "t2s_prefill" (nn/t2s.py; without the second, prefill is run plainly), "vocoder"; for a
+backend that is `Looping`, "t2s_turn" (stages/semantic/turn.py) too.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from autotune.machine import Machine
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 class EntryPoint:
     """What a network offers to a backend: one of its methods, a function of tensors.
 
-    precision: number format that is asked for. "fp32" and "bf16" are also the format of the module's weights; other
-    formats are the backend's to make, from weights in fp32. varying: names of the arguments' dimensions that change
-    from call to call.
+    precision: number format that is asked for. "fp32", "bf16" and "fp16" are also the format of the module's weights;
+    other formats are the backend's to make, from weights in fp32. varying: names of the arguments' dimensions that
+    change from call to call. resident: numbers of the arguments that are written, or too large to copy: they are to be
+    used where they lie. The first argument's first dimension is the batch. A call may be made twice without harm.
     """
 
     name: str
@@ -31,6 +33,7 @@ class EntryPoint:
     method: str
     precision: str = "fp32"
     varying: tuple[str, ...] = ()
+    resident: tuple[int, ...] = ()
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -46,3 +49,18 @@ class Backend(Protocol):
     def formats(entry_name: str) -> tuple[str, ...]: ...
 
     def compile(self, entry: EntryPoint) -> Callable[..., Any]: ...
+
+
+@runtime_checkable
+class Looping(Protocol):
+    """A backend for which decoding steps follow each other on the device, drawing of tokens included; the host looks at
+    them now and then.
+
+    poll: steps between two looks. window: the memory that a step reads is rounded up to a multiple of it.
+    """
+
+    @property
+    def poll(self) -> int: ...
+
+    @property
+    def window(self) -> int: ...

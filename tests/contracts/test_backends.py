@@ -2,8 +2,11 @@
 
 import pytest
 from backend_contract import BackendContract, BackendParity
+from replaying import Replays
 
+from sovits_rt.backends import _recording
 from sovits_rt.backends.compiled import Compiled
+from sovits_rt.backends.cudagraph import CudaGraph
 from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.settings import BACKENDS
@@ -26,6 +29,19 @@ class TestCompiledParity(BackendParity):
     @pytest.fixture
     def backend(self):
         return Compiled()
+
+
+class TestCudaGraph(BackendContract, BackendParity):
+    """On the CPU with recordings that are the function itself; on a GPU nothing has been run."""
+
+    @pytest.fixture
+    def backend(self):
+        return CudaGraph()
+
+    @pytest.fixture
+    def here(self, monkeypatch):
+        monkeypatch.setattr(_recording, "CudaRecorder", Replays)
+        monkeypatch.setattr(CudaGraph, "devices", ("cpu",))
 
 
 class TestOnnxRuntime(BackendContract, BackendParity):
