@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sovits_rt.backends.cudagraph import CudaGraph
+from sovits_rt.backends.resident import Resident
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.engine import Engine, sentence_noises
 from sovits_rt.settings import AcousticSettings, ProcessSettings, SemanticSettings, Settings
@@ -19,7 +20,7 @@ SEED = 11
 PHONE_IDS, TOKENS = 320, 1024  # those that every model has
 TOKENS_PER_SECOND, TOKENS_PER_CHARACTER = 25, 4.29  # 1400 words of Chinese are 240 s, 5.83 characters a second
 EXACT_WAVE, EXACT_LOGITS = 1e-4, 1e-3  # logits on a GPU: sums are taken in another order than in another batch
-PLAIN = "eager fp32"
+PLAIN, RESIDENT = "eager fp32", "resident fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,19 @@ class Ways:
 
     @property
     def names(self) -> list[str]:
-        return [PLAIN, *(f"graphs {precision}" for precision in ("fp32", "bf16", "fp16"))]
+        return [PLAIN, RESIDENT, *(f"graphs {precision}" for precision in ("fp32", "bf16", "fp16"))]
 
     def settings(self, name: str, slots: int) -> Settings:
         process = ProcessSettings(device=self.kind)
         semantic = SemanticSettings(slots=slots)
         if name == PLAIN:
             return Settings(process=process, semantic=semantic, acoustic=AcousticSettings(window=100))
+        if name == RESIDENT:
+            return Settings(
+                process=process,
+                semantic=replace(semantic, backend=Resident()),
+                acoustic=AcousticSettings(window=100),
+            )
         precision = name.removeprefix("graphs ")
         return Settings(
             process=process,

@@ -34,7 +34,7 @@ from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
 from sovits_rt.stages.reference import ReferenceEncoder
 from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Prefill, Step, StepCost
 from sovits_rt.stages.semantic.looping import LoopingDecoder
-from sovits_rt.stages.semantic.turn import ALL_RESIDENT, Turn
+from sovits_rt.stages.semantic.turn import ALL_RESIDENT, NOISE_RESIDENT, Turn
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.text import Dictionary
 from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
@@ -71,15 +71,17 @@ class Engine:
         *,
         voice_folder: Path | None = None,
         timer: Timer = UNTIMED,
+        device: str | None = None,
     ) -> "Engine":
         """settings: the defaults if not given. voice_folder: where prepared voices are kept; none are if not given.
-        timer: times the stages, a `Stopwatch` for example.
+        timer: times the stages, a `Stopwatch` for example. device: torch's name of one of several of the settings'
+        kind, the first if not given.
 
         Raises CheckpointError for model files that can't be used.
         """
         chosen = Settings() if settings is None else settings
         with timer.span(Stage.LOAD):
-            models = Models(paths, torch.device(_TORCH_NAMES[chosen.process.device]))
+            models = Models(paths, torch.device(device or _TORCH_NAMES[chosen.process.device]))
             return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)
 
     @property
@@ -302,9 +304,12 @@ def _decoder(network: T2S, settings: SemanticSettings, timer: Timer) -> Decoder:
     if not isinstance(backend, Looping):
         size = _WEIGHT_BYTES.get(precision)
         return Decoder(network, step, prefill=prefill, slots=slots, timer=timer, weight_bytes=size)
-    turn = backend.compile(EntryPoint("t2s_turn", Turn(network), "forward", precision, resident=ALL_RESIDENT))
+    module = Turn(network)
+    turn = backend.compile(EntryPoint("t2s_turn", module, "forward", precision, resident=ALL_RESIDENT))
+    noise = backend.compile(EntryPoint("t2s_noise", module, "make_noise", precision, resident=NOISE_RESIDENT))
+    poll, window = backend.poll, backend.window
     return LoopingDecoder(
-        network, step, turn, prefill=prefill, slots=slots, poll=backend.poll, window=backend.window, timer=timer
+        network, step, turn, noise, prefill=prefill, slots=slots, poll=poll, window=window, timer=timer
     )
 
 

@@ -25,6 +25,7 @@ from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.cudagraph import CudaGraph
 from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.onnxruntime import OnnxRuntime
+from sovits_rt.backends.resident import Resident
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.evaluation.listening import WordCheck
 from sovits_rt.settings import Settings, untuned
@@ -108,6 +109,8 @@ class SpeechSubject:
             return "onnxruntime runs on the CPU only"
         if settings.process.device not in ("cuda", "rocm") and any(isinstance(each, CudaGraph) for each in backends):
             return "cudagraph runs on GPUs of NVIDIA and AMD only"
+        if settings.process.device == "cpu" and any(isinstance(each, Resident) for each in backends):
+            return "resident saves waiting for a GPU"
         if settings.process.device == "cpu" and "fp16" in (settings.semantic.precision, settings.acoustic.precision):
             return "fp16 is for GPUs"
         needed = slot_bytes(self.shape, settings.semantic.precision) * settings.semantic.slots

@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("sovits_rt.settings", "sovits_rt.stages", "sovits_rt.quality", "sovits_rt.polyphones", "sovits_rt.voices"),
     ("sovits_rt.process", "sovits_rt.models", "sovits_rt.bundled", "sovits_rt.stats"),
     ("sovits_rt.engine", "sovits_rt.observer", "sovits_rt.export"),
-    ("sovits_rt.rehearsal", "sovits_rt.evaluation"),
+    ("sovits_rt.rehearsal", "sovits_rt.evaluation", "sovits_rt.fleet"),
     ("sovits_rt.tuning",),
     ("sovits_rt.selection", "sovits_rt.rules"),
     ("sovits_rt.doctor",),

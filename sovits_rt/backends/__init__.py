@@ -5,7 +5,7 @@ A file defines BACKEND, a class with
     formats(entry_name) -> names            the number formats in which it runs that entry point; none if it can't
     compile(entry) -> Callable              the entry point, run this backend's way
 Entry points: "t2s_step" and "t2s_prefill" (nn/t2s.py; without the second, prefill is run plainly), "vocoder"; for a
-backend that is `Looping`, "t2s_turn" (stages/semantic/turn.py) too.
+backend that is `Looping`, "t2s_turn" and "t2s_noise" (stages/semantic/turn.py) too.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,9 @@ A graph runs on the memory that it was recorded with. So small arguments are cop
 that are `resident` must lie where they lay: a graph belongs to their addresses.
 """
 
-from collections.abc import Callable, Collection, Hashable
+import threading
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +54,28 @@ class CudaRecorder:
         return Recorded(graph.replay, output)
 
 
+class InTurn:
+    """Threads and streams that use the same buffers do so one after the other, on the device too."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: Any = None
+
+    @contextmanager
+    def on(self, device: torch.device) -> Iterator[None]:
+        with self._lock:
+            if device.type != "cuda":
+                yield
+                return
+            stream = torch.cuda.current_stream(device)
+            if self._last is None:
+                self._last = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            else:
+                stream.wait_event(self._last)
+            yield
+            self._last.record(stream)
+
+
 class Replayed:
     """function: recorded at its first call with new shapes, in which it runs more than once. resident: see EntryPoint.
     largest: batches above it are not recorded but run operation by operation."""
@@ -62,6 +86,7 @@ class Replayed:
         self._resident = frozenset(resident)
         self._largest = largest
         self._graphs: dict[Hashable, tuple[tuple[Tensor, ...], Recorded]] = {}
+        self._in_turn = InTurn()
 
     @property
     def graphs(self) -> int:
@@ -70,6 +95,10 @@ class Replayed:
     def __call__(self, *arguments: Tensor) -> Any:
         if arguments[0].shape[0] > self._largest:
             return self._function(*arguments)
+        with self._in_turn.on(arguments[0].device):
+            return self._replay(arguments)
+
+    def _replay(self, arguments: tuple[Tensor, ...]) -> Any:
         key = tuple(self._place(index, each) for index, each in enumerate(arguments))
         if key not in self._graphs:
             if len(self._graphs) >= _MOST_GRAPHS:

@@ -9,6 +9,7 @@ from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.cudagraph import CudaGraph
 from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.onnxruntime import OnnxRuntime
+from sovits_rt.backends.resident import Resident
 from sovits_rt.settings import BACKENDS
 
 
@@ -42,6 +43,18 @@ class TestCudaGraph(BackendContract, BackendParity):
     def here(self, monkeypatch):
         monkeypatch.setattr(_recording, "CudaRecorder", Replays)
         monkeypatch.setattr(CudaGraph, "devices", ("cpu",))
+
+
+class TestResident(BackendContract, BackendParity):
+    """On the CPU: what it leaves out is what only a GPU has."""
+
+    @pytest.fixture
+    def backend(self):
+        return Resident()
+
+    @pytest.fixture
+    def here(self):
+        pass
 
 
 class TestOnnxRuntime(BackendContract, BackendParity):

@@ -11,7 +11,9 @@ from test_batching import jobs
 
 from sovits_rt.backends._recording import Replayed
 from sovits_rt.nn.t2s import T2S, T2SConfig
+from sovits_rt.noise import SentenceNoise
 from sovits_rt.stages.semantic.decoder import Decoder
+from sovits_rt.stages.semantic.device_noise import exponential, signed
 from sovits_rt.stages.semantic.looping import LoopingDecoder
 from sovits_rt.stages.semantic.reading import Reader
 from sovits_rt.stages.semantic.turn import ALL_RESIDENT, Turn
@@ -28,9 +30,9 @@ def network():
 
 
 def looping(network, slots, poll=4, window=64, record=None):
-    turn = Turn(network).forward
-    run = turn if record is None else Replayed(turn, record, resident=ALL_RESIDENT, largest=64)
-    return LoopingDecoder(network, network.step, run, slots=slots, poll=poll, window=window)
+    turn = Turn(network)
+    run = turn.forward if record is None else Replayed(turn.forward, record, resident=ALL_RESIDENT, largest=64)
+    return LoopingDecoder(network, network.step, run, turn.make_noise, slots=slots, poll=poll, window=window)
 
 
 def spoken(decoder, work):
@@ -152,6 +154,31 @@ def test_reading_is_cut_where_it_would_be_too_much_at_once(network, random, monk
     assert len(readings) > 2
     assert [job.index for each in readings for job in each.jobs] == list(range(9))
     assert spoken(looping(network, 4), work) == spoken(Decoder(network, network.step, slots=4), work)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
+def test_noise_made_on_the_device_is_that_of_the_host(seed):
+    """The same numbers to the bit; an odd one out in the last place would be the logarithm's."""
+    noises = [SentenceNoise(seed, (number, 7), number) for number in range(3)]
+    keys = torch.tensor([[signed(each) for each in noise.key] for noise in noises])
+    steps, sizes = (0, 11, 1490), (1024, 1025, 1025)
+    found = exponential(keys, torch.tensor(steps), 4, 1025).numpy()
+    for row, (noise, first, size) in enumerate(zip(noises, steps, sizes, strict=True)):
+        for turn in range(4):
+            expected = noise.token(first + turn, size)
+            different = int((found[turn, row, :size] != expected).sum())
+            assert different == 0, f"{different} of {size} numbers differ"
+
+
+def test_sentences_with_noise_of_the_device_and_of_the_host_mix(network, random):
+    """Sentences bring their keys into their slots, and with them when they move."""
+    work = jobs(random, 9)
+    keyed = [replace(job, noise=SentenceNoise(4, (job.index,), 0)) for job in work]
+    mixed = [*keyed[:6], *work[6:]]
+    for some in (keyed, mixed):
+        expected = spoken(Decoder(network, network.step, slots=4), some)
+        assert spoken(looping(network, 3, poll=5), some) == expected
+    assert spoken(looping(network, 3), keyed) != spoken(looping(network, 3), work)
 
 
 def test_noise_of_steps_that_are_not_drawn_is_not_asked_for(network, random):

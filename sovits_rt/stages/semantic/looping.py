@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sovits_rt.lanes import Mark
+from sovits_rt.lanes import Lane, Mark
 from sovits_rt.nn.t2s import T2S
+from sovits_rt.noise import Keyed
 from sovits_rt.schedule import Slots
 from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Prefill, Step
 from sovits_rt.stages.semantic.reading import Reader, Reading
@@ -26,7 +27,8 @@ from sovits_rt.stages.semantic.turn import NOTHING, Rows
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.types import Floats, Ints
 
-RunTurn = Callable[..., None]
+_DEVICES_WITH_FLOAT64 = ("cpu", "cuda")  # which the numbers of a sentence's noise are computed in
+RunTurn = Callable[..., None]  # see Turn's methods
 
 
 @dataclass(slots=True)
@@ -49,14 +51,15 @@ class _Launch:
 
 
 class LoopingDecoder(Decoder):
-    """turn: Turn.forward as the backend runs it. poll: turns between two looks. window: memory is looked at in
-    multiples of it. The rest is as in Decoder."""
+    """turn, make_noise: of Turn, as the backend runs them. poll: turns between two looks. window: memory is looked at
+    in multiples of it. The rest is as in Decoder."""
 
     def __init__(
         self,
         network: T2S,
         step: Step,
         turn: RunTurn,
+        make_noise: RunTurn,
         *,
         slots: int,
         poll: int,
@@ -66,9 +69,11 @@ class LoopingDecoder(Decoder):
     ) -> None:
         super().__init__(network, step, slots=slots, prefill=prefill, timer=timer)
         self._turn = turn
+        self._make_noise = make_noise
         self._poll = poll
         self._multiple = window
         self._reader = Reader(network)
+        self._lane = Lane(self._device, urgent=True)  # one for all tables: turns of two of them share memory
         self._ready: list[_State] = []
 
     @torch.inference_mode()
@@ -112,7 +117,12 @@ class LoopingDecoder(Decoder):
             state.table.reserve(window)
             rows = state.table.rows(batch, window)
             self._rehearse(state, rows)
-            state.table.send_noise(rows, [self._noise(each) for each in running])
+            if self._device.type in _DEVICES_WITH_FLOAT64 and all(
+                isinstance(each.job.noise, Keyed) for each in running
+            ):
+                state.table.make_noise(self._make_noise, rows)
+            else:
+                state.table.send_noise(rows, [self._noise(each) for each in running])
             state.table.turns(self._turn, rows, turns)
             spoken, mark = state.table.get_spoken(rows)
         for each in running:
@@ -154,7 +164,7 @@ class LoopingDecoder(Decoder):
         try:
             state = self._ready.pop()
         except IndexError:
-            state = _State(Table(self._network, self._slots, self._poll))
+            state = _State(Table(self._network, self._lane, self._slots, self._poll))
         state.table.clear()
         try:
             yield state

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sovits_rt.nn.t2s import T2S
+from sovits_rt.stages.semantic.device_noise import exponential
 from sovits_rt.stages.semantic.sampling import FIRST_STEP_WITH_EOS, SamplingRows, sample_on_device
 
 NOTHING = -1  # what a row says that is not running
@@ -52,12 +53,18 @@ class Rows:
 
 
 ALL_RESIDENT = tuple(range(len(fields(Rows))))
+NOISE_RESIDENT = (0, 1, 2)
 
 
 class Turn(nn.Module):
     def __init__(self, network: T2S) -> None:
         super().__init__()
         self.network = network
+
+    def make_noise(self, steps: Tensor, keys: Tensor, noise: Tensor) -> None:
+        """noise: [N, B, V] of the next N turns, written. steps: [B]. keys: [B, 2] int64, of each sentence's noise."""
+        turns, _, size = noise.shape
+        noise.copy_(exponential(keys, steps, turns, size))
 
     def forward(self, *tensors: Tensor) -> None:
         """tensors: those of `Rows`, all of them changed in place."""
