@@ -109,7 +109,7 @@ def checkpoints(folder: Path, version: str, size: str) -> ModelPaths:
 
 def compared(work: Work, ways: Ways) -> dict[str, dict[str, Any]]:
     """Every way against the first one, by name."""
-    reference = work.outputs(ways.engine(ways.plain))
+    reference = work.outputs(ways.engine(ways.names[0]))
     return {name: work.comparison(reference, work.outputs(ways.engine(name))) for name in ways.names}
 
 
@@ -144,15 +144,14 @@ def measured(
     return figures
 
 
-def run(
-    machine: Mapping[str, Any], kind: str, paths: Mapping[str, ModelPaths], work: Work, rounds: int, warm_ups: int
-) -> Results:
+def run(machine: Mapping[str, Any], every: Sequence[Ways], work: Work, rounds: int, warm_ups: int) -> Results:
+    """every: the ways of running each version."""
     checks: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     figures: list[Figure] = []
-    for version, each in paths.items():
-        ways = Ways(version, each, kind)
-        checks[version] = compared(work, ways)
-        figures += measured(work, ways, ROWS, checks[version], rounds, warm_ups)
+    for ways in every:
+        checks[ways.version] = compared(work, ways)
+        ways.forget()
+        figures += measured(work, ways, ROWS, checks[ways.version], rounds, warm_ups)
     return Results(machine, checks, figures)
 
 
@@ -182,8 +181,8 @@ def main(
     if kind is None:
         why = machine.absent.get("cuda", "the machine has none")
         raise click.ClickException(f"This measures a GPU of NVIDIA or AMD, and torch can use none here: {why}")
-    paths = {version: checkpoints(folder, version, "full") for version in versions}
-    found = run(facts(machine, kind), kind, paths, Work(FULL), rounds, warm_ups)
+    every = [Ways(version, checkpoints(folder, version, "full"), kind) for version in versions]
+    found = run(facts(machine, kind), every, Work(FULL), rounds, warm_ups)
     for version, ways in found.checks.items():
         for name, check in ways.items():
             click.echo(f"{version}, {name}: {check['sentence']}")

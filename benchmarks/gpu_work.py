@@ -21,6 +21,7 @@ PHONE_IDS, TOKENS = 320, 1024  # those that every model has
 TOKENS_PER_SECOND, TOKENS_PER_CHARACTER = 25, 4.29  # 1400 words of Chinese are 240 s, 5.83 characters a second
 EXACT_WAVE, EXACT_LOGITS = 1e-4, 1e-3  # logits on a GPU: sums are taken in another order than in another batch
 PLAIN, RESIDENT = "eager fp32", "resident fp32"
+WAYS = (PLAIN, RESIDENT, "graphs fp32", "graphs bf16", "graphs fp16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +79,13 @@ class Row:
 
 @dataclass(slots=True)
 class Ways:
-    """Engines by how they run the networks; the first is plain. kind: of the device, "cuda" or "rocm"."""
+    """Engines by how they run the networks; the first name is the plain way. kind: of the device, "cuda" or "rocm"."""
 
     version: str
     paths: ModelPaths
     kind: str
-    plain: str = PLAIN
+    names: Sequence[str] = WAYS
     _engines: dict[tuple[str, int], Engine] = field(default_factory=dict)
-
-    @property
-    def names(self) -> list[str]:
-        return [PLAIN, RESIDENT, *(f"graphs {precision}" for precision in ("fp32", "bf16", "fp16"))]
 
     def settings(self, name: str, slots: int) -> Settings:
         process = ProcessSettings(device=self.kind)

@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from sovits_rt import process
 from sovits_rt import text as frontend
 from sovits_rt.audio.files import check_is_file
 from sovits_rt.audio.join import finish_sentence
@@ -80,6 +81,7 @@ class Engine:
         Raises CheckpointError for model files that can't be used.
         """
         chosen = Settings() if settings is None else settings
+        process.compute_exactly()
         with timer.span(Stage.LOAD):
             models = Models(paths, torch.device(device or _TORCH_NAMES[chosen.process.device]))
             return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)

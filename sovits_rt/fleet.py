@@ -62,7 +62,7 @@ class Fleet:
 
             if not queue.serve(speak):
                 _log.warning("The device %s failed; the others go on without it.", engine.device)
-                self.engines = [each for each in self.engines if each is not engine]
+                self.engines.remove(engine)
 
         with ThreadPoolExecutor(len(self.engines), thread_name_prefix="device") as threads:
             for engine in tuple(self.engines):

@@ -36,6 +36,14 @@ def apply(settings: ProcessSettings, machine: Machine) -> None:
         psutil.Process().cpu_affinity(list(core_set(machine, settings.cores)))
 
 
+def compute_exactly() -> None:
+    """fp32 numbers are multiplied as such: NVIDIA's GPUs else round them to 10 bits in convolutions (TF32)."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def set_threads(settings: ProcessSettings, machine: Machine) -> None:
     """Give torch its threads. With OMP_NUM_THREADS in place this changes nothing; without (Python API), it does."""
     import torch

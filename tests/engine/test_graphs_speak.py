@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from replaying import Replays
 from speaking import RecordedNoise, noise_of, speak
 
@@ -90,3 +91,12 @@ def test_settings_with_graphs_are_for_gpus(recorded_machine):
         print(reason)
         assert reason is not None
         assert "GPU of NVIDIA or AMD" in reason
+
+
+def test_fp32_is_not_rounded_on_gpus(speaker):
+    """torch's default lets NVIDIA's GPUs round the inputs of convolutions."""
+    torch.backends.cudnn.allow_tf32 = True
+    case = speaker.pack.case("v2_batch1")
+    type(speaker)(speaker.pack).engine(case)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
