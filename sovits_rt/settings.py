@@ -58,14 +58,6 @@ def _device_unavailable(kind: object, machine: Machine) -> str | None:
     return machine.absent.get(str(kind), "the machine has none")
 
 
-def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> str | None:
-    formats = backend.formats(entry_name)
-    if precision in formats:
-        return None
-    name = type(backend).__name__.lower()
-    return f"{name} runs this in {' or '.join(formats)}, not {precision}" if formats else f"{name} can't run this"
-
-
 def _half_unavailable(precision: object, machine: Machine) -> str | None:
     if precision != "fp16":
         return None
@@ -79,6 +71,14 @@ def _half_unavailable(precision: object, machine: Machine) -> str | None:
 def _slots_unavailable(slots: object, machine: Machine) -> str | None:
     assert isinstance(slots, int)
     return "so many pay on a GPU only" if slots >= _SLOTS_FOR_GPUS and not machine.accelerators else None
+
+
+def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> str | None:
+    formats = backend.formats(entry_name)
+    if precision in formats:
+        return None
+    name = type(backend).__name__.lower()
+    return f"{name} runs this in {' or '.join(formats)}, not {precision}" if formats else f"{name} can't run this"
 
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
