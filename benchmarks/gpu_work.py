@@ -96,13 +96,13 @@ class Ways:
             return Settings(
                 process=process,
                 semantic=replace(semantic, backend=Resident()),
-                acoustic=AcousticSettings(window=100),
+                acoustic=AcousticSettings(window=100, pieces=16),
             )
         precision = name.removeprefix("graphs ")
         return Settings(
             process=process,
             semantic=replace(semantic, backend=CudaGraph(), precision=precision),
-            acoustic=AcousticSettings(backend=CudaGraph(), precision=precision, window=100),
+            acoustic=AcousticSettings(backend=CudaGraph(), precision=precision, window=100, pieces=16),
         )
 
     def engine(self, name: str, *, slots: int = 4) -> Engine:
@@ -135,7 +135,7 @@ class Work:
             engine.render(each, tokens, noise, request).wave
             for each, tokens, noise in zip(sentences, given, noises, strict=True)
         ]
-        together = engine.render_together(sentences, list(given), noises, request)
+        together = engine.render_together(sentences, list(given), noises, request, numbers=range(len(given)))
         return {
             "tokens": np.stack([drawn[index] for index in range(len(sentences))]),
             "logits": logits,
@@ -194,7 +194,10 @@ class Work:
         sentences, request = self.sentences(count), self.request(engine, tokens)
         noises = sentence_noises(sentences, SEED)
         decoded = dict(engine.decode(sentences, noises, request))
-        chunks = engine.render_together(sentences, [decoded[index] for index in range(count)], noises, request)
+        numbers = range(count)
+        chunks = engine.render_together(
+            sentences, [decoded[each] for each in numbers], noises, request, numbers=numbers
+        )
         return sum(len(chunk.wave) for chunk in chunks) / engine.sample_rate
 
     def speak_characters(self, engine: Engine, characters: int, of_a_sentence: int) -> float:

@@ -28,7 +28,8 @@ from sovits_rt.models import Models
 from sovits_rt.nn.sovits import Sovits
 from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise, SentenceNoise
-from sovits_rt.settings import SemanticSettings, Settings
+from sovits_rt.schedule import gathered
+from sovits_rt.settings import PIECE_FRAMES, SemanticSettings, Settings
 from sovits_rt.stages import frontend as bert_frontend
 from sovits_rt.stages.acoustic.together import TogetherRenderer
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
@@ -43,7 +44,6 @@ from sovits_rt.voices import VoiceCache, voice_key
 
 # Of one weight, with its share of a scale in fp32 per 32 weights.
 _WEIGHT_BYTES = {"int8": 1.125, "int4": 0.625}
-TOGETHER_FRAMES, TOGETHER_PIECES = 200, 16  # of one run that renders several sentences
 _TORCH_NAMES = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}
 
 
@@ -61,8 +61,8 @@ class Engine:
         models.sovits.dec.to(_weight_format(acoustic.precision))
         generate = acoustic.backend.compile(_vocoder_of(models.sovits, acoustic.precision))
         self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
-        piece = min(acoustic.window, TOGETHER_FRAMES)
-        self._together = TogetherRenderer(models.sovits, generate, window=piece, most=TOGETHER_PIECES)
+        self._pieces, piece = acoustic.pieces, min(acoustic.window, PIECE_FRAMES)
+        self._together = TogetherRenderer(models.sovits, generate, window=piece, most=self._pieces)
 
     @classmethod
     def load(
@@ -175,8 +175,10 @@ class Engine:
         noises = sentence_noises(sentences, request.seed)
         done: dict[int, AudioChunk] = {}
         following = 0
-        for index, tokens in self.decode(sentences, noises, request):
-            done[index] = self.render(sentences[index], tokens, noises[index], request, index=index)
+        for group in gathered(self.decode(sentences, noises, request), self._pieces):
+            numbers, tokens = [index for index, _ in group], [tokens for _, tokens in group]
+            some, their = [sentences[index] for index in numbers], [noises[index] for index in numbers]
+            done |= zip(numbers, self.render_together(some, tokens, their, request, numbers=numbers), strict=True)
             while following in done:
                 yield done.pop(following)
                 following += 1
@@ -195,23 +197,35 @@ class Engine:
 
     def render(self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0) -> AudioChunk:
         """Tokens [t] of one sentence to sound; what `synth` does with tokens that it has just decoded."""
+        if self._pieces > 1:
+            return self.render_together([sentence], [tokens], [noise], request, numbers=[index])[0]
         utterance = _utterance(sentence, tokens, noise, request)
         with self._timer.span(Stage.VOCODER, tokens=len(tokens)):
             wave = self._renderer.render(utterance, request.voice) if len(tokens) else np.zeros(0, np.float32)
         return self._chunk(index, sentence, tokens, wave, request)
 
     def render_together(
-        self, sentences: Sequence[Sentence], tokens: Sequence[Ints], noises: Sequence[Noise], request: Request
+        self,
+        sentences: Sequence[Sentence],
+        tokens: Sequence[Ints],
+        noises: Sequence[Noise],
+        request: Request,
+        *,
+        numbers: Sequence[int],
     ) -> list[AudioChunk]:
-        """Like `render` for each sentence, with the pieces of all in the same runs of the vocoder."""
+        """Like `render` for each sentence, whose indices are `numbers`, with pieces of all in the same runs of the
+        vocoder if `acoustic.pieces` is more than 1."""
+        if self._pieces == 1:
+            each = zip(sentences, tokens, noises, numbers, strict=True)
+            return [self.render(*some, request, index=index) for *some, index in each]
         said = [index for index, each in enumerate(tokens) if len(each)]
         utterances = [_utterance(sentences[index], tokens[index], noises[index], request) for index in said]
         with self._timer.span(Stage.VOCODER, tokens=sum(len(each) for each in tokens)):
             waves = dict(zip(said, self._together.render(utterances, request.voice), strict=True)) if said else {}
         nothing = np.zeros(0, np.float32)
         return [
-            self._chunk(index, each, tokens[index], waves.get(index, nothing), request)
-            for index, each in enumerate(sentences)
+            self._chunk(numbers[place], each, tokens[place], waves.get(place, nothing), request)
+            for place, each in enumerate(sentences)
         ]
 
     def _chunk(self, index: int, sentence: Sentence, tokens: Ints, wave: Floats, request: Request) -> AudioChunk:

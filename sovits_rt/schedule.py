@@ -6,6 +6,7 @@ move on its own per-slot data.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -17,6 +18,14 @@ class Leave:
 
     slot: int
     moved_from: int
+
+
+def gathered(results: Iterable[Job], most: int) -> Iterator[list[Job]]:
+    """The first by itself, since somebody waits for it, then as they come in groups of `most`."""
+    iterator = iter(results)
+    yield from ([first] for first in islice(iterator, 1))
+    while group := list(islice(iterator, most)):
+        yield group
 
 
 class Slots(Generic[Job]):

@@ -9,6 +9,7 @@ from sovits_rt.backends import Backend
 from sovits_rt.backends.eager import Eager
 
 BACKENDS = OneOf(plugins("sovits_rt.backends", "BACKEND"))
+PIECE_FRAMES = 200
 WHOLE_SENTENCE_FRAMES = 3000  # 60 s, longer than any sentence: never cut
 
 
@@ -71,6 +72,10 @@ def _half_unavailable(precision: object, machine: Machine) -> str | None:
 def _slots_unavailable(slots: object, machine: Machine) -> str | None:
     assert isinstance(slots, int)
     return "so many pay on a GPU only" if slots >= _SLOTS_FOR_GPUS and not machine.accelerators else None
+
+
+def _pieces_unavailable(pieces: object, machine: Machine) -> str | None:
+    return "several windows in one run pay on a GPU only" if pieces != 1 and not machine.accelerators else None
 
 
 def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> str | None:
@@ -154,6 +159,13 @@ class AcousticSettings:
         Choice((50, 100, 200, 400, WHOLE_SENTENCE_FRAMES)),
         default=WHOLE_SENTENCE_FRAMES,
         doc=f"Frames of 20 ms that the vocoder renders at a time; {WHOLE_SENTENCE_FRAMES} is the whole sentence.",
+    )
+
+    pieces: int = knob(
+        Choice((1, 4, 16)),
+        default=1,
+        doc=f"Windows per run of the vocoder, other sentences' too; above 1 they have at most {PIECE_FRAMES} frames.",
+        available=_pieces_unavailable,
     )
 
     def unavailable(self, machine: Machine) -> str | None:

@@ -133,6 +133,7 @@ class SpeechSubject:
             settings.process.wait_policy == "active",
             settings.semantic.slots,
             settings.acoustic.window,
+            settings.acoustic.pieces,
         )
 
     def open(self, settings: Settings, machine: Machine) -> "SpeechRunner":
@@ -185,7 +186,14 @@ def _with_graphs(some: Sequence[Settings], machine: Machine) -> list[Settings]:
     """The decoder's steps as graphs, where the machine's first GPU has them."""
     if some[0].process.device not in ("cuda", "rocm") or CudaGraph.unavailable(machine) is not None:
         return []
-    return [replace(each, semantic=replace(each.semantic, backend=CudaGraph())) for each in some]
+    return [
+        replace(
+            each,
+            semantic=replace(each.semantic, backend=CudaGraph()),
+            acoustic=replace(each.acoustic, backend=CudaGraph(), window=100, pieces=4),
+        )
+        for each in some
+    ]
 
 
 def _with_onnxruntime(exact: Settings, lossy: Settings, machine: Machine) -> list[Settings]:

@@ -1,6 +1,6 @@
 """The whole engine with graphs, on the golden checkpoints: on a CPU a graph is the function that it replays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from speaking import RecordedNoise, noise_of, speak
 
 from sovits_rt.backends import _recording
 from sovits_rt.backends.cudagraph import CudaGraph
+from sovits_rt.engine import sentence_noises
 from sovits_rt.errors import SettingsError
 from sovits_rt.settings import AcousticSettings, SemanticSettings, Settings
 from sovits_rt.types import Floats
@@ -75,6 +76,26 @@ def test_judging_reads_the_same_logits(speaker, replays):
     difference = np.abs(graphs.forced_logits(sentences, tokens, voice, stepped=8) - expected).max()
     print(f"largest difference of logits {difference:.1e}")
     assert difference < 6e-5
+
+
+def test_sentences_spoken_together_sound_as_one_by_one(speaker, replays):
+    """In the text's order, whole texts and single sentences."""
+    case = speaker.pack.case("v2_eos_batch1")
+    voice = speaker.voice(case)
+    request = speaker.request(case, voice, noise_scale=0.5, max_tokens=20)
+    together = replace(GRAPHS, acoustic=AcousticSettings(backend=CudaGraph(), window=50, pieces=4))
+    plain, engine = speaker.engine(case), type(speaker)(speaker.pack).engine(case, together)
+    expected, found = list(plain.synth(request)), list(engine.synth(request))
+    assert [chunk.index for chunk in found] == list(range(len(expected)))
+    worst = 0.0
+    for wanted, chunk in zip(expected, found, strict=True):
+        assert chunk.tokens.tolist() == wanted.tokens.tolist()
+        worst = max(worst, np.abs(chunk.wave - wanted.wave).max(initial=0.0))
+    noise = sentence_noises([expected[0].sentence], 0)[0]
+    again = engine.render(expected[0].sentence, expected[0].tokens, noise, request)
+    worst = max(worst, np.abs(again.wave - expected[0].wave).max())
+    print(f"largest difference of a sample {worst:.1e}")
+    assert worst <= 1e-5
 
 
 def test_without_a_gpu_graphs_are_refused(speaker):
