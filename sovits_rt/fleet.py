@@ -45,13 +45,12 @@ class Fleet:
 
     def synth(self, request: Request, dictionary: Dictionary | None = None) -> Iterator[AudioChunk]:
         """As Engine.synth."""
-        return self.speak(self.engines[0].sentences(request, dictionary), request)
+        return self.speak(self._serving()[0].sentences(request, dictionary), request)
 
     def speak(self, sentences: Sequence[Sentence], request: Request) -> Iterator[AudioChunk]:
         """As Engine.speak. Raises what the last engine raised if all of them fail, SovitsError if they have."""
-        if not self.engines:
-            raise SovitsError("Every device of these engines has failed; load them again.")
-        queue = _Queue(len(sentences), self._least, len(self.engines))
+        engines = self._serving()
+        queue = _Queue(len(sentences), self._least, len(engines))
         noises = sentence_noises(sentences, request.seed)
 
         def work(engine: Engine) -> None:
@@ -64,13 +63,18 @@ class Fleet:
                 _log.warning("The device %s failed; the others go on without it.", engine.device)
                 self.engines.remove(engine)
 
-        with ThreadPoolExecutor(len(self.engines), thread_name_prefix="device") as threads:
-            for engine in tuple(self.engines):
+        with ThreadPoolExecutor(len(engines), thread_name_prefix="device") as threads:
+            for engine in engines:
                 threads.submit(work, engine)
             try:
                 yield from queue.in_order()
             finally:
                 queue.stop()
+
+    def _serving(self) -> tuple[Engine, ...]:
+        if not self.engines:
+            raise SovitsError("Every device of these engines has failed; load them again.")
+        return tuple(self.engines)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from sovits_rt.backends._recording import Replayed
 from sovits_rt.models import Models
 from sovits_rt.nn.hifigan import halo_frames
 from sovits_rt.noise import SentenceNoise
+from sovits_rt.schedule import gathered
 from sovits_rt.stages.acoustic.together import TogetherRenderer, pieces
 from sovits_rt.stages.acoustic.vits import Renderer, Utterance
 
@@ -69,6 +70,21 @@ def test_a_piece_without_its_surroundings_would_be_heard(speaker, case, network,
     renderer._halo = 0
     found = renderer.render(utterances, speaker.voice(case))
     assert max(np.abs(a - b).max() for a, b in zip(found, alone, strict=True)) > 1e-3
+
+
+def test_the_first_is_not_kept_waiting_for_company():
+    asked = []
+
+    def finished():
+        for number in range(8):
+            asked.append(number)
+            yield number
+
+    groups = gathered(finished(), 3)
+    assert next(groups) == [0]
+    assert asked == [0]
+    assert list(groups) == [[1, 2, 3], [4, 5, 6], [7]]
+    assert list(gathered([], 3)) == []
 
 
 @given(frames=st.lists(st.integers(1, 400), max_size=6), window=st.integers(1, 120), halo=st.integers(0, 15))
