@@ -7,7 +7,7 @@ for chunk in engine.synth(Request("Hello.", "en", voice)):
 """
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from sovits_rt import process
 from sovits_rt import text as frontend
 from sovits_rt.audio.files import check_is_file
 from sovits_rt.audio.join import finish_sentence, whole
 from sovits_rt.audio.reference import load_auxiliary, load_reference
-from sovits_rt.backends import EntryPoint, memory_format
+from sovits_rt.backends import EntryPoint, Looping, memory_format
 from sovits_rt.checkpoints import content_digest
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.errors import RequestError
@@ -29,13 +30,16 @@ from sovits_rt.models import Models
 from sovits_rt.nn.t2s import T2S
 from sovits_rt.noise import Noise, SentenceNoise
 from sovits_rt.overlap import Ahead, Overlap, in_order
-from sovits_rt.schedule import admission_order
-from sovits_rt.settings import SemanticSettings, Settings
+from sovits_rt.schedule import admission_order, gathered
+from sovits_rt.settings import PIECE_FRAMES, SemanticSettings, Settings
 from sovits_rt.stages import frontend as bert_frontend
+from sovits_rt.stages.acoustic.together import TogetherRenderer
 from sovits_rt.stages.acoustic.vits import Generate, Renderer, Utterance
 from sovits_rt.stages.reference import ReferenceEncoder
 from sovits_rt.stages.semantic.decoder import DecodeJob, Decoder, Prefill, Step, StepCost
+from sovits_rt.stages.semantic.looping import LoopingDecoder
 from sovits_rt.stages.semantic.sparing import SparingDecoder
+from sovits_rt.stages.semantic.turn import ALL_RESIDENT, NOISE_RESIDENT, Turn
 from sovits_rt.stopwatch import UNTIMED, Stage, Timer
 from sovits_rt.text import Dictionary
 from sovits_rt.types import AudioChunk, Floats, Ints, Request, Sentence, Voice
@@ -58,26 +62,13 @@ class Engine:
         self._overlap = Overlap(settings.process.overlap)
         semantic, acoustic = settings.semantic, settings.acoustic
         t2s = models.t2s.to(_weight_format(semantic.precision))
-        step = cast(Step, self._overlap.stepping(semantic.backend.compile(_step_of(t2s, semantic.precision))))
-        prefill = cast(Prefill, self._overlap.stepping(_prefill_of(t2s, semantic)))
-        memory_dtype = _MEMORY_DTYPES[memory_format(semantic.backend)]
-        weight_bytes = _WEIGHT_BYTES.get(semantic.precision)
-        self._semantic = SparingDecoder(
-            lambda slots: Decoder(
-                t2s,
-                step,
-                prefill=prefill,
-                slots=slots,
-                memory_dtype=memory_dtype,
-                timer=timer,
-                weight_bytes=weight_bytes,
-            ),
-            semantic.slots,
-        )
+        self._semantic = SparingDecoder(_decoders(t2s, semantic, self._overlap, timer), semantic.slots)
         self._reference = ReferenceEncoder(models.sovits)
         models.sovits.dec.to(_weight_format(acoustic.precision))
         generate = acoustic.backend.compile(_vocoder_of(models.sovits.dec, acoustic.precision))
         self._renderer = Renderer(models.sovits, cast(Generate, generate), window=acoustic.window)
+        self._pieces, piece = acoustic.pieces, min(acoustic.window, PIECE_FRAMES)
+        self._together = TogetherRenderer(models.sovits, generate, window=piece, most=self._pieces)
 
     @classmethod
     def load(
@@ -87,17 +78,20 @@ class Engine:
         *,
         voice_folder: Path | None = None,
         timer: Timer = UNTIMED,
+        device: str | None = None,
     ) -> "Engine":
         """settings: the defaults if not given. voice_folder: where prepared voices are kept; none are if not given.
-        timer: times the stages, a `Stopwatch` for example.
+        timer: times the stages, a `Stopwatch` for example. device: torch's name of one of several of the settings'
+        kind, the first if not given.
 
         Raises CheckpointError for model files that can't be used.
         """
         chosen = Settings() if settings is None else settings
+        process.compute_exactly()
         with timer.span(Stage.LOAD):
-            device = torch.device(_TORCH_NAMES[chosen.process.device])
+            chosen_device = torch.device(device or _TORCH_NAMES[chosen.process.device])
             formats = (_weight_format(stage.precision) for stage in (chosen.semantic, chosen.frontend))
-            models = Models(paths, device, *formats)
+            models = Models(paths, chosen_device, *formats)
             return cls(models, chosen, None if voice_folder is None else VoiceCache(voice_folder), timer)
 
     @property
@@ -209,7 +203,27 @@ class Engine:
             return self._parts(sentences[index], tokens, noises[index], request, index, first)
 
         with self.ahead(sentences, noises, request) as finished:
-            yield from in_order(finished, parts)
+            if self._pieces > 1:
+                yield from self._in_groups(finished, sentences, noises, request)
+            else:
+                yield from in_order(finished, parts)
+
+    def _in_groups(
+        self,
+        finished: Iterable[tuple[int, Ints]],
+        sentences: Sequence[Sentence],
+        noises: Sequence[Noise],
+        request: Request,
+    ) -> Iterator[AudioChunk]:
+        done: dict[int, AudioChunk] = {}
+        following = 0
+        for group in gathered(finished, self._pieces):
+            numbers, tokens = [index for index, _ in group], [tokens for _, tokens in group]
+            some, their = [sentences[index] for index in numbers], [noises[index] for index in numbers]
+            done |= zip(numbers, self.render_together(some, tokens, their, request, numbers=numbers), strict=True)
+            while following in done:
+                yield done.pop(following)
+                following += 1
 
     def ahead(
         self, sentences: Sequence[Sentence], noises: Sequence[Noise], request: Request
@@ -235,31 +249,66 @@ class Engine:
 
     def render(self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, *, index: int = 0) -> AudioChunk:
         """Tokens [t] of one sentence to sound; what `synth` does with tokens that it has just decoded."""
+        if self._pieces > 1:
+            return self.render_together([sentence], [tokens], [noise], request, numbers=[index])[0]
         (chunk,) = whole(self._parts(sentence, tokens, noise, request, index, self._settings.acoustic.window))
         return chunk
+
+    def render_together(
+        self,
+        sentences: Sequence[Sentence],
+        tokens: Sequence[Ints],
+        noises: Sequence[Noise],
+        request: Request,
+        *,
+        numbers: Sequence[int],
+    ) -> list[AudioChunk]:
+        """Like `render` for each sentence, whose indices are `numbers`, with pieces of all in the same runs of the
+        vocoder if `acoustic.pieces` is more than 1."""
+        if self._pieces == 1:
+            return [
+                self.render(sentence, some, noise, request, index=index)
+                for sentence, some, noise, index in zip(sentences, tokens, noises, numbers, strict=True)
+            ]
+        said = [index for index, each in enumerate(tokens) if len(each)]
+        utterances = [_utterance(sentences[index], tokens[index], noises[index], request) for index in said]
+        with self._timer.span(Stage.VOCODER, tokens=sum(len(each) for each in tokens)):
+            waves = dict(zip(said, self._together.render(utterances, request.voice), strict=True)) if said else {}
+        nothing = np.zeros(0, np.float32)
+        chunks = []
+        for place, (index, sentence) in enumerate(zip(numbers, sentences, strict=True)):
+            wave = waves.get(place, nothing)
+            chunks.append(self._chunk(index, sentence, tokens[place], wave, request))
+        return chunks
 
     def _parts(
         self, sentence: Sentence, tokens: Ints, noise: Noise, request: Request, index: int, first: int
     ) -> Iterator[AudioChunk]:
         """A sentence's sound, window by window; first: frames of the first one."""
-        utterance = Utterance(
-            tokens=tokens,
-            phones=np.array(sentence.ids, np.int64),
-            noise=noise,
-            noise_scale=request.noise_scale,
-            speed=request.speed,
-        )
+        utterance = _utterance(sentence, tokens, noise, request)
         nothing: list[tuple[Floats, bool]] = [(np.zeros(0, np.float32), True)]
         waves = self._renderer.parts(utterance, request.voice, first=first) if len(tokens) else iter(nothing)
-        pause = request.fragment_interval_seconds if sentence.pause_seconds is None else sentence.pause_seconds
         last, part = False, 0
         while not last:
             with self._timer.span(Stage.VOCODER, tokens=0 if part else len(tokens)):
                 wave, last = next(waves)
-            with self._timer.span(Stage.OUTPUT):
-                samples = finish_sentence(wave, self.sample_rate, pause if last else 0.0)
-            yield AudioChunk(index, sentence, tokens, wave, samples, self.sample_rate, part, last)
+            yield self._chunk(index, sentence, tokens, wave, request, part, last)
             part += 1
+
+    def _chunk(
+        self,
+        index: int,
+        sentence: Sentence,
+        tokens: Ints,
+        wave: Floats,
+        request: Request,
+        part: int = 0,
+        last: bool = True,
+    ) -> AudioChunk:
+        pause = request.fragment_interval_seconds if sentence.pause_seconds is None else sentence.pause_seconds
+        with self._timer.span(Stage.OUTPUT):
+            samples = finish_sentence(wave, self.sample_rate, pause if last else 0.0)
+        return AudioChunk(index, sentence, tokens, wave, samples, self.sample_rate, part, last)
 
     def features(self, sentence: Sentence) -> Floats:
         """[n_phones, 1024]: what the decoder is told of a sentence besides its phones; zeros but for Chinese."""
@@ -332,19 +381,44 @@ class Engine:
         return voice_key(ingredients)
 
 
+def _decoders(network: T2S, settings: SemanticSettings, overlap: Overlap, timer: Timer) -> Callable[[int], Decoder]:
+    """Makes decoders of so many slots: ones that the host drives step by step, or looks at now and then, as the backend
+    has it."""
+    backend, precision = settings.backend, settings.precision
+    step = cast(Step, overlap.stepping(backend.compile(_step_of(network, precision))))
+    prefill = cast(Prefill, overlap.stepping(_prefill_of(network, settings)))
+    if not isinstance(backend, Looping):
+        memory_dtype, weight_bytes = _MEMORY_DTYPES[memory_format(backend)], _WEIGHT_BYTES.get(precision)
+        return lambda slots: Decoder(
+            network,
+            step,
+            prefill=prefill,
+            slots=slots,
+            memory_dtype=memory_dtype,
+            timer=timer,
+            weight_bytes=weight_bytes,
+        )
+    module, poll, window = Turn(network), backend.poll, backend.window
+    turn = backend.compile(EntryPoint("t2s_turn", module, "forward", precision, resident=ALL_RESIDENT))
+    noise = backend.compile(EntryPoint("t2s_noise", module, "make_noise", precision, resident=NOISE_RESIDENT))
+    return lambda slots: LoopingDecoder(
+        network, step, turn, noise, prefill=prefill, slots=slots, poll=poll, window=window, timer=timer
+    )
+
+
 def _weight_format(precision: str) -> torch.dtype:
     """Of a network's own weights; formats that a backend makes itself are made from fp32."""
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
 
 def _step_of(network: T2S, precision: str) -> EntryPoint:
-    return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"))
+    return EntryPoint("t2s_step", network, "step", precision, varying=("slots", "window"), resident=(3,))
 
 
 def _prefill_of(network: T2S, settings: SemanticSettings) -> Prefill:
     """In the format of the network's own weights, since the whole sentence rests on it; plain where the backend has no
     way of its own."""
-    precision = "bf16" if settings.precision == "bf16" else "fp32"
+    precision = settings.precision if settings.precision in ("bf16", "fp16") else "fp32"
     if precision not in settings.backend.formats("t2s_prefill"):
         return network.prefill
     entry = EntryPoint("t2s_prefill", network, "prefill", precision, varying=("phones", "tokens"))
@@ -353,6 +427,16 @@ def _prefill_of(network: T2S, settings: SemanticSettings) -> Prefill:
 
 def _vocoder_of(network: nn.Module, precision: str) -> EntryPoint:
     return EntryPoint("vocoder", network, "forward", precision, varying=("frames",))
+
+
+def _utterance(sentence: Sentence, tokens: Ints, noise: Noise, request: Request) -> Utterance:
+    return Utterance(
+        tokens=tokens,
+        phones=np.array(sentence.ids, np.int64),
+        noise=noise,
+        noise_scale=request.noise_scale,
+        speed=request.speed,
+    )
 
 
 def sentence_noises(sentences: Sequence[Sentence], seed: int) -> list[SentenceNoise]:

@@ -7,7 +7,7 @@ global is seeded.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,12 +29,24 @@ class Noise(Protocol):
         ...
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """Noise whose `token` is `SentenceNoise`'s with this key, two unsigned 64-bit numbers."""
+
+    @property
+    def key(self) -> tuple[int, int]: ...
+
+
 class SentenceNoise:
     """Noise of the `occurrence`-th sentence with these phone ids under `seed`."""
 
     def __init__(self, seed: int, ids: Sequence[int], occurrence: int) -> None:
         said = hashlib.sha256(np.asarray([occurrence, *ids], dtype="<i8").tobytes()).digest()
         self._key = np.array([seed, int.from_bytes(said[:8], "little")], dtype=np.uint64)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return int(self._key[0]), int(self._key[1])
 
     def token(self, step: int, size: int) -> Floats:
         raw = self._bits(_TOKEN_STREAM, step).random_raw(size)

@@ -40,6 +40,14 @@ def environment(settings: ProcessSettings, machine: Machine) -> Mapping[str, str
     }
 
 
+def compute_exactly() -> None:
+    """fp32 numbers are multiplied as such: NVIDIA's GPUs else round them to 10 bits in convolutions (TF32)."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def apply(settings: ProcessSettings, machine: Machine) -> None:
     """Set the environment and the allocator, and pin this process; call before torch is imported."""
     os.environ.update(environment(settings, machine))

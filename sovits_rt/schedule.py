@@ -6,6 +6,7 @@ move on its own per-slot data.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -26,6 +27,14 @@ def admission_order(lengths: Sequence[int], *, longest_first: bool) -> list[int]
     return order[:1] + sorted(order[1:], key=lambda number: -lengths[number]) if longest_first else order
 
 
+def gathered(results: Iterable[Job], most: int) -> Iterator[list[Job]]:
+    """The first by itself, since somebody waits for it, then as they come in groups of `most`."""
+    iterator = iter(results)
+    yield from ([first] for first in islice(iterator, 1))
+    while group := list(islice(iterator, most)):
+        yield group
+
+
 class Slots(Generic[Job]):
     def __init__(self, count: int, waiting: Iterable[Job]) -> None:
         self._count = count
@@ -41,6 +50,12 @@ class Slots(Generic[Job]):
                 break
             else:
                 return
+
+    def enter(self, job: Job) -> int:
+        """Put a job that did not wait in the queue into the next slot, of which one must be free; returns the slot."""
+        assert len(self.running) < self._count
+        self.running.append(job)
+        return len(self.running) - 1
 
     def leave(self, slot: int) -> Leave:
         last = len(self.running) - 1

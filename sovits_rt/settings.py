@@ -9,6 +9,7 @@ from sovits_rt.backends import Backend
 from sovits_rt.backends.eager import Eager
 
 BACKENDS = plugins("sovits_rt.backends", "BACKEND")
+PIECE_FRAMES = 200
 WHOLE_SENTENCE_FRAMES = 3000  # 60 s, longer than any sentence: never cut
 
 
@@ -62,6 +63,25 @@ def backends_for(entry_name: str) -> OneOf:
     return OneOf({name: each for name, each in BACKENDS.items() if each.formats(entry_name)})
 
 
+def _half_unavailable(precision: object, machine: Machine) -> str | None:
+    if precision != "fp16":
+        return None
+    if not machine.accelerators:
+        return "fp16 is for GPUs; a CPU computes in bf16"
+    if all("float16" in device.facts.get("unreliable", "") for device in machine.accelerators):
+        return "this GPU gave NaN or infinity in fp16 when it was tried"
+    return None
+
+
+def _slots_unavailable(slots: object, machine: Machine) -> str | None:
+    assert isinstance(slots, int)
+    return "so many pay on a GPU only" if slots >= _SLOTS_FOR_GPUS and not machine.accelerators else None
+
+
+def _pieces_unavailable(pieces: object, machine: Machine) -> str | None:
+    return "several windows in one run pay on a GPU only" if pieces != 1 and not machine.accelerators else None
+
+
 def _format_unavailable(backend: Backend, entry_name: str, precision: str) -> str | None:
     formats = backend.formats(entry_name)
     if precision in formats:
@@ -91,7 +111,8 @@ def _allocator_unavailable(name: object, machine: Machine) -> str | None:
 
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
-SLOTS = (1, 2, 4, 8, 16, 32)
+SLOTS = (1, 2, 4, 8, 16, 32, 64)
+_SLOTS_FOR_GPUS = 64  # from here on
 FIRST_WINDOWS = (16, 32, 64, 128, WHOLE_SENTENCE_FRAMES)
 
 
@@ -151,15 +172,17 @@ class SemanticSettings:
 
     backend: Backend = knob(backends_for("t2s_step"), default=Eager(), doc="How the decoder's steps are run.")
     precision: str = knob(
-        Choice(("fp32", "bf16", "int8", "int4")),
+        Choice(("fp32", "bf16", "fp16", "int8", "int4")),
         default="fp32",
         doc="Number format of the decoder; int8 and int4 are those of the weights in its steps.",
         exact=False,
+        available=_half_unavailable,
     )
     slots: int = knob(
         Choice(SLOTS),
         default=4,
         doc="Sentences decoded together (the batch size).",
+        available=_slots_unavailable,
     )
     order: str = knob(
         Choice(("text", "longest")),
@@ -176,11 +199,24 @@ class AcousticSettings:
     """From tokens to waveform."""
 
     backend: Backend = knob(backends_for("vocoder"), default=Eager(), doc="How the vocoder is run.")
-    precision: str = knob(Choice(("fp32", "bf16")), default="fp32", doc="Number format of the vocoder.", exact=False)
+    precision: str = knob(
+        Choice(("fp32", "bf16", "fp16")),
+        default="fp32",
+        doc="Number format of the vocoder.",
+        exact=False,
+        available=_half_unavailable,
+    )
     window: int = knob(
         Choice((50, 100, 200, 400, WHOLE_SENTENCE_FRAMES)),
         default=400,  # most sentences in one piece, and memory that does not grow with the longest
         doc=f"Frames of 20 ms that the vocoder renders at a time; {WHOLE_SENTENCE_FRAMES} is the whole sentence.",
+    )
+
+    pieces: int = knob(
+        Choice((1, 4, 16)),
+        default=1,
+        doc=f"Windows per run of the vocoder, other sentences' too; above 1 they have at most {PIECE_FRAMES} frames.",
+        available=_pieces_unavailable,
     )
 
     def unavailable(self, machine: Machine) -> str | None:

@@ -24,9 +24,11 @@ from sovits_rt import __version__, process, quality
 from sovits_rt.backends import Backend
 from sovits_rt.backends.channels_last import ChannelsLast
 from sovits_rt.backends.compiled import Compiled
+from sovits_rt.backends.cudagraph import CudaGraph
 from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.native import Native
 from sovits_rt.backends.onnxruntime import OnnxRuntime
+from sovits_rt.backends.resident import Resident
 from sovits_rt.checkpoints.layout import ModelPaths
 from sovits_rt.evaluation.listening import WordCheck
 from sovits_rt.scenarios import DEFAULT_SCENARIO, SCENARIOS, UNIT
@@ -111,8 +113,15 @@ class SpeechSubject:
         backends = (settings.semantic.backend, settings.acoustic.backend)
         if self.brief and any(isinstance(each, Compiled) for each in backends):
             return "compiling takes longer than a brief tuning lasts"
+        on_gpu = settings.process.device in ("cuda", "rocm")
         if settings.process.device != "cpu" and any(isinstance(each, OnnxRuntime | Native) for each in backends):
             return "onnxruntime and native run on the CPU only"
+        if not on_gpu and any(isinstance(each, CudaGraph) for each in backends):
+            return "cudagraph runs on GPUs of NVIDIA and AMD only"
+        if settings.process.device == "cpu" and any(isinstance(each, Resident) for each in backends):
+            return "resident saves waiting for a GPU"
+        if settings.process.device == "cpu" and "fp16" in (settings.semantic.precision, settings.acoustic.precision):
+            return "fp16 is for GPUs"
         needed = slot_bytes(self.shape, settings.semantic.precision) * settings.semantic.slots
         devices = machine.devices_of(settings.process.device)
         room = devices[0].memory_bytes if devices and settings.process.device != "cpu" else machine.memory.usable_bytes
@@ -135,6 +144,7 @@ class SpeechSubject:
             settings.process.allocator != "standard",
             settings.semantic.slots,
             settings.acoustic.window,
+            settings.acoustic.pieces,
         )
 
     def open(self, settings: Settings, machine: Machine) -> "SpeechRunner":
@@ -147,7 +157,7 @@ class SpeechSubject:
 def slot_bytes(shape: str, precision: str) -> int:
     """Memory of keys and values that one sentence of the greatest length takes in a decoder of this shape."""
     layers, width = (int(part) for part in shape.split("-")[0].split("x"))
-    return 2 * layers * width * LONGEST_SENTENCE * (2 if precision == "bf16" else 4)
+    return 2 * layers * width * LONGEST_SENTENCE * (2 if precision in ("bf16", "fp16") else 4)
 
 
 def subject_name(shape: str) -> str:
@@ -184,12 +194,27 @@ def seeds(machine: Machine, scenario: str = DEFAULT_SCENARIO) -> list[Settings]:
     best = half if native_half else wide
     beside = replace(best, process=replace(start.process, overlap="shared"))
     return [
+        *_with_graphs([wide, half], machine),
         *_with_own_kernels(wide, beside, machine),
         *([half] if native_half else []),
         wide,
         beside,
         some,
         cut,
+    ]
+
+
+def _with_graphs(some: Sequence[Settings], machine: Machine) -> list[Settings]:
+    """The decoder's steps as graphs, where the machine's first GPU has them."""
+    if some[0].process.device not in ("cuda", "rocm") or CudaGraph.unavailable(machine) is not None:
+        return []
+    return [
+        replace(
+            each,
+            semantic=replace(each.semantic, backend=CudaGraph()),
+            acoustic=replace(each.acoustic, backend=CudaGraph(), window=100, pieces=4),
+        )
+        for each in some
     ]
 
 

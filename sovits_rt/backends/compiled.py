@@ -32,7 +32,7 @@ class Compiled:
     def formats(entry_name: str) -> tuple[str, ...]:
         if entry_name == "t2s_prefill":  # each length would be compiled anew, and is read once
             return ()
-        return ("fp32", "bf16")
+        return ("fp32", "bf16", "fp16")
 
     def compile(self, entry: EntryPoint) -> Callable[..., Any]:
         import torch

@@ -16,7 +16,7 @@ class Eager:
 
     @staticmethod
     def formats(entry_name: str) -> tuple[str, ...]:
-        return ("fp32", "bf16")
+        return ("fp32", "bf16", "fp16")
 
     def compile(self, entry: EntryPoint) -> Callable[..., Any]:
         return entry.function

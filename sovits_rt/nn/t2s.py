@@ -169,6 +169,31 @@ class T2S(nn.Module):
         logits: Tensor = self.ar_predict_layer(hidden[0, min(text, length - 1) :])
         return logits
 
+    def prefill_many(
+        self, phones: Tensor, bert: Tensor, tokens: Tensor, texts: Tensor, lengths: Tensor, memory: Tensor
+    ) -> Tensor:
+        """`prefill` of several sentences at once, each padded at its end to P positions.
+
+        phones: [B, P] int64 from position 0. bert: [B, P, 1024]. tokens: [B, P] int64 from position texts[b]. texts,
+        lengths: [B] how many phones, and phones and tokens together. memory: [L, 2, B, H, P, D]; rows from lengths[b]
+        on are left with whatever padding gives. Returns logits [B, audio_vocab] of each last position.
+        """
+        index = torch.arange(phones.shape[1], device=phones.device)
+        text = (index < texts.unsqueeze(1)).unsqueeze(2)
+        x = self.ar_text_position(self.ar_text_embedding(phones) + self.bert_proj(bert), index)
+        y = self.ar_audio_position(self.ar_audio_embedding(tokens), (index - texts.unsqueeze(1)).clamp(min=0))
+        hidden = torch.where(text, x, y)
+        seen_by = torch.maximum(index, texts.unsqueeze(1) - 1)
+        mask = (index <= seen_by.unsqueeze(2)).unsqueeze(1)
+        for layer, (keys, values) in zip(self.h, memory, strict=True):
+            query, key, value = layer.self_attn.project(hidden)
+            keys.copy_(key)
+            values.copy_(value)
+            hidden = layer.finish(hidden, layer.self_attn.attend(query, key, value, mask))
+        last = hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        logits: Tensor = self.ar_predict_layer(last)
+        return logits
+
     def step(self, tokens: Tensor, audio_positions: Tensor, lengths: Tensor, memory: Tensor) -> Tensor:
         """One decoding step for every slot.
 

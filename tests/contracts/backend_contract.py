@@ -75,7 +75,7 @@ class DecoderParity(Running):
     def test_decoder_steps_equal_plain_ones(self, backend, here):
         """Growing batches and windows, as decoding has them; memory is written in place."""
         network = tiny_decoder()
-        step = compiled(backend, EntryPoint("t2s_step", network, "step", varying=("slots", "window")))
+        step = compiled(backend, EntryPoint("t2s_step", network, "step", varying=("slots", "window"), resident=(3,)))
         worst = 0.0
         for slots, window in ((1, 64), (3, 64), (4, 128), (4, 192)):
             arguments, memory, same = step_arguments(network, slots, window)
@@ -107,7 +107,7 @@ class DecoderParity(Running):
     def test_the_decoder_gives_the_same_tokens(self, backend, here):
         """As decoding calls it: batches that grow and shrink, views of longer rows, memory that moves."""
         network = tiny_decoder()
-        step = compiled(backend, EntryPoint("t2s_step", network, "step", varying=("slots", "window")))
+        step = compiled(backend, EntryPoint("t2s_step", network, "step", varying=("slots", "window"), resident=(3,)))
         plain = [tokens.tolist() for _, tokens in Decoder(network, network.step, slots=3).decode(jobs())]
         found = [
             tokens.tolist()

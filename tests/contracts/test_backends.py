@@ -2,12 +2,16 @@
 
 import pytest
 from backend_contract import BackendContract, BackendParity, DecoderParity, VocoderParity
+from replaying import Replays
 
+from sovits_rt.backends import _recording
 from sovits_rt.backends.channels_last import ChannelsLast
 from sovits_rt.backends.compiled import Compiled
+from sovits_rt.backends.cudagraph import CudaGraph
 from sovits_rt.backends.eager import Eager
 from sovits_rt.backends.native import Native
 from sovits_rt.backends.onnxruntime import OnnxRuntime
+from sovits_rt.backends.resident import Resident
 from sovits_rt.settings import BACKENDS
 
 
@@ -34,6 +38,31 @@ class TestChannelsLast(BackendContract, VocoderParity):
     @pytest.fixture
     def backend(self):
         return ChannelsLast()
+
+
+class TestCudaGraph(BackendContract, BackendParity):
+    """On the CPU with recordings that are the function itself; on a GPU nothing has been run."""
+
+    @pytest.fixture
+    def backend(self):
+        return CudaGraph()
+
+    @pytest.fixture
+    def here(self, monkeypatch):
+        monkeypatch.setattr(_recording, "CudaRecorder", Replays)
+        monkeypatch.setattr(CudaGraph, "devices", ("cpu",))
+
+
+class TestResident(BackendContract, DecoderParity):
+    """On the CPU: what it leaves out is what only a GPU has."""
+
+    @pytest.fixture
+    def backend(self):
+        return Resident()
+
+    @pytest.fixture
+    def here(self):
+        pass
 
 
 class TestOnnxRuntime(BackendContract, DecoderParity):

@@ -8,11 +8,12 @@ import pytest
 
 from autotune import knobs
 from autotune.child import Child
+from autotune.errors import KnobError
 from autotune.machine import Memory
 from autotune.measure import Budget, Gate
 from autotune.subject import checked_environment
 from sovits_rt.backends.compiled import Compiled
-from sovits_rt.backends.eager import Eager
+from sovits_rt.backends.cudagraph import CudaGraph
 from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.rehearsal import BRIEF, Rehearsal
@@ -65,7 +66,41 @@ def test_onnxruntime_is_for_the_cpu(recorded_machine):
     on_gpu = replace(slots(4, backend=OnnxRuntime()), process=ProcessSettings(device="cuda"))
     assert "CPU" in (subject().reject(on_gpu, machine) or "")
     assert subject().reject(replace(on_gpu, process=ProcessSettings()), machine) is None
-    assert all(isinstance(each.semantic.backend, Eager) for each in seeds(machine)), "its GPU is tried first"
+    assert not any(isinstance(each.semantic.backend, OnnxRuntime) for each in seeds(machine)), "its GPU is tried first"
+
+
+def test_graphs_are_tried_on_the_gpus_that_have_them(recorded_machine):
+    """With exact numbers and in half precision; not where another device was chosen."""
+    for name in ("h200_host", "rx_7900_xtx"):
+        machine = recorded_machine(name)
+        tried = [each for each in seeds(machine) if isinstance(each.semantic.backend, CudaGraph)]
+        assert {each.semantic.precision for each in tried} == {"fp32", "bf16"}
+        assert all(subject().reject(each, machine) is None for each in tried)
+        on_cpu = replace(tried[0], process=ProcessSettings())
+        assert "cudagraph" in (subject().reject(on_cpu, machine) or "")
+    for name in ("epyc_7763_dual", "macbook_m2"):
+        assert not any(isinstance(each.semantic.backend, CudaGraph) for each in seeds(recorded_machine(name)))
+
+
+def test_fp16_is_for_gpus(recorded_machine, machine):
+    half = slots(4, precision="fp16")
+    with pytest.raises(KnobError, match="fp16 is for GPUs"):
+        knobs.load(Settings, knobs.dump(half), machine)
+    gpu = recorded_machine("h200_host")
+    on_gpu = replace(half, process=ProcessSettings(device="cuda"))
+    assert knobs.load(Settings, knobs.dump(on_gpu), gpu) == on_gpu
+    assert subject().reject(on_gpu, gpu) is None
+    assert "fp16" in (subject().reject(half, gpu) or "")
+    tried = replace(gpu, devices=tuple(replace(d, facts={**d.facts, "unreliable": "float16"}) for d in gpu.devices))
+    with pytest.raises(KnobError, match="NaN or infinity in fp16"):
+        knobs.load(Settings, knobs.dump(on_gpu), tried)
+
+
+def test_sixty_four_slots_are_for_gpus(recorded_machine, machine):
+    many = replace(slots(64), process=ProcessSettings(device="cuda"))
+    assert knobs.load(Settings, knobs.dump(many), recorded_machine("h200_host")) == many
+    with pytest.raises(KnobError, match="on a GPU only"):
+        knobs.load(Settings, knobs.dump(slots(64)), machine)
 
 
 def test_a_cpu_is_tried_with_onnxruntime_exact_and_int8(recorded_machine):
