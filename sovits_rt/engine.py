@@ -216,8 +216,8 @@ class Engine:
         """Like `render` for each sentence, whose indices are `numbers`, with pieces of all in the same runs of the
         vocoder if `acoustic.pieces` is more than 1."""
         if self._pieces == 1:
-            each = zip(sentences, tokens, noises, numbers, strict=True)
-            return [self.render(*some, request, index=index) for *some, index in each]
+            alone = zip(sentences, tokens, noises, numbers, strict=True)
+            return [self.render(each, its, noise, request, index=number) for each, its, noise, number in alone]
         said = [index for index, each in enumerate(tokens) if len(each)]
         utterances = [_utterance(sentences[index], tokens[index], noises[index], request) for index in said]
         with self._timer.span(Stage.VOCODER, tokens=sum(len(each) for each in tokens)):
