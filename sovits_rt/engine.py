@@ -266,10 +266,8 @@ class Engine:
         """Like `render` for each sentence, whose indices are `numbers`, with pieces of all in the same runs of the
         vocoder if `acoustic.pieces` is more than 1."""
         if self._pieces == 1:
-            return [
-                self.render(sentence, some, noise, request, index=index)
-                for sentence, some, noise, index in zip(sentences, tokens, noises, numbers, strict=True)
-            ]
+            alone = zip(sentences, tokens, noises, numbers, strict=True)
+            return [self.render(each, its, noise, request, index=number) for each, its, noise, number in alone]
         said = [index for index, each in enumerate(tokens) if len(each)]
         utterances = [_utterance(sentences[index], tokens[index], noises[index], request) for index in said]
         with self._timer.span(Stage.VOCODER, tokens=sum(len(each) for each in tokens)):
