@@ -96,7 +96,7 @@ def test_bert_in_half_precision_is_near(speaker):
     exact, rounded = plain.features(sentence), half.features(sentence)
     ratio = 20 * np.log10(np.linalg.norm(exact) / np.linalg.norm(rounded - exact))
     tokens = case["prompt_semantic"].astype(np.int64)
-    logits = [engine.forced_logits(sentence, tokens, request.voice) for engine in (plain, half)]
+    logits = [engine.forced_logits([sentence], tokens[None], request.voice)[0] for engine in (plain, half)]
     divergence = mean_divergence(*logits)
     print(f"signal-to-noise ratio of the features {ratio:.1f} dB, mean divergence of the decoder {divergence:.1e}")
     assert rounded.dtype == np.float32

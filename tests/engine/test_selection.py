@@ -221,7 +221,7 @@ def test_an_explanation_names_the_source_of_every_knob(machine, home):
     assert all(each.doc for each in found.knobs)
     assert [each.how for each in found.considered] == ["exact-shipped"]
     changed = next(each for each in found.knobs if each.path == "acoustic.window")
-    assert (changed.value, changed.default) == (200, 3000)
+    assert (changed.value, changed.default) == (200, 400)
 
 
 def test_a_set_backend_brings_its_knobs(machine):

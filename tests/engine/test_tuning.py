@@ -14,6 +14,7 @@ from autotune.measure import Budget, Gate
 from autotune.subject import checked_environment
 from sovits_rt.backends.compiled import Compiled
 from sovits_rt.backends.cudagraph import CudaGraph
+from sovits_rt.backends.native import Native
 from sovits_rt.backends.onnxruntime import OnnxRuntime
 from sovits_rt.checkpoints.shape import preview
 from sovits_rt.rehearsal import BRIEF, Rehearsal
@@ -103,9 +104,13 @@ def test_sixty_four_slots_are_for_gpus(recorded_machine, machine):
         knobs.load(Settings, knobs.dump(slots(64)), machine)
 
 
-def test_a_cpu_is_tried_with_onnxruntime_exact_and_int8(recorded_machine):
+@pytest.mark.parametrize(("compiler", "expected"), [(None, Native), ("there is no compiler", OnnxRuntime)])
+def test_a_cpu_is_tried_with_whole_steps_exact_and_int8(recorded_machine, monkeypatch, compiler, expected):
+    monkeypatch.setattr(Native, "unavailable", staticmethod(lambda machine: compiler))
     tried = [each.semantic for each in seeds(recorded_machine("epyc_7763_dual"))]
-    assert {each.precision for each in tried if isinstance(each.backend, OnnxRuntime)} == {"fp32", "int8"}
+    whole = [each for each in tried if isinstance(each.backend, Native | OnnxRuntime)]
+    assert {type(each.backend) for each in whole} == {expected}
+    assert {each.precision for each in whole} == {"fp32", "int8"}
 
 
 def test_slots_that_do_not_fit_into_memory_are_refused(machine):
@@ -190,7 +195,7 @@ def test_half_precision_is_judged_by_its_distance(paths):
     plain, half = runner(paths, Settings()), runner(paths, HALF)
     reference, output = plain.run(0), half.run(0)
     runs, tokens, stepped = FORCED_BRIEF
-    assert reference["read"].shape == (runs * (tokens - stepped), 1025)
+    assert output["read"].shape == (runs * (tokens - stepped), 1025)
     assert output["stepped"].shape == (runs * stepped, 1025)
     assert FORCED[0] * FORCED[2] >= 2000
     assert not bool(output["exact"])

@@ -19,7 +19,7 @@ from tools.demo_voice import sizes
 from tools.demo_voice.corpus import RATE, Utterance
 
 STYLES, STYLE_SECONDS = 12, (3.2, 4.5)  # recordings whose styles are averaged
-SAMPLING = {"top_k": 5, "top_p": 1.0, "temperature": 0.6, "repetition_penalty": 1.0}
+SAMPLING = {"top_k": 1, "top_p": 1.0, "temperature": 1.0, "repetition_penalty": 1.0}
 VOICES = {
     "rms": ("en-rms", "US English, man"),
     "slt": ("en-slt", "US English, woman"),
