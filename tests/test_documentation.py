@@ -194,7 +194,7 @@ def test_the_tree_names_what_exists(name):
 @pytest.mark.parametrize("name", READMES)
 def test_paths_of_plugins_exist(name):
     paths = re.findall(r"`([a-z_]+/[a-z0-9_/]+)<[^`]*`", read(name))
-    assert len(paths) == 3
+    assert len(paths) == 4
     for path in paths:
         assert (ROOT / path).is_dir(), path
 

@@ -4,6 +4,7 @@ Needs flite and the extra `plots`.
 """
 
 import argparse
+import io
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tools.demo_voice.export import VOICES
 
 FFT, HOP = 512, 80  # samples at 16 kHz
 FLOOR_DECIBELS = -70
+COLOURS = 64  # a picture of noise is large
 
 
 def decibels(wave: Floats) -> Floats:
@@ -38,6 +40,7 @@ def main() -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL import Image  # comes with matplotlib
 
     parser = argparse.ArgumentParser(description="Draw the spectrograms of one sentence, teacher and ours.")
     parser.add_argument("text")
@@ -68,7 +71,9 @@ def main() -> None:
     rows[1].set_xlabel("seconds")
     rows[1].set_xlim(0, max(len(wave) for wave in waves.values()) / corpus.RATE)
     figure.colorbar(image, ax=rows, label="dB below the loudest")
-    figure.savefig(arguments.out, dpi=90)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=70)
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":
