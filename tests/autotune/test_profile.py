@@ -163,7 +163,8 @@ def test_wrong_content_is_refused_with_place_and_remedy(tmp_path: Path, change: 
         ("a: &x 1\nb: *x", "aliases"),
         ("a: 1\na: 2", "'a' is there twice"),
         ("1: 2", "the key 1 is not a text"),
-        ("[" * 5000, "nested deeper"),
+        ("[" * 900, "nested deeper"),
+        ("[" * 5000, "nested deeper|not valid YAML"),  # newer parsers have a limit of their own
         ("a: !!python/object/apply:os.system ['true']", "tags .*os.system.* are not allowed"),
         ("schema: !!int '0x" + "f" * 5000 + "'", "tags .*int.* are not allowed"),
         ("schema: 0x" + "f" * 5000, "schema is '0xfff.* … f+', expected a whole number"),
